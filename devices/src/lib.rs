@@ -1,0 +1,2 @@
+//! The chips of a PC.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The `ring86` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The firmware that ships inside ring86.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! One small program per architectural fact.
+#![forbid(unsafe_code)]
