@@ -1,2 +1,26 @@
 //! The chips of a PC.
+//!
+//! A chip here knows no CPU, thread, wall clock or window. It is driven through small capability traits
+//! ([`PortIo`], [`Mmio`], [`Timed`], [`PciFunction`], [`DmaPeer`]), is told the guest time on every access,
+//! and talks to the rest of the machine through the wires of [`wire`]: it is handed an [`IrqLine`], never an
+//! interrupt number.
+//!
+//! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,
+//! tests. Port numbers passed to [`PortIo`] are absolute; chips that decode a handful of address lines
+//! (a UART, say) look at the low bits only, so the board decides where they sit.
 #![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod clock;
+pub mod debug;
+pub mod i8042;
+pub mod pic;
+pub mod pit;
+pub mod port92;
+pub mod rtc;
+pub mod uart;
+pub mod wire;
+
+pub use capability::{BlockMedia, BytePorts, DmaPeer, GuestMemory, Mmio, PciFunction, PortIo, Timed};
+pub use clock::Time;
+pub use wire::{IrqInputs, IrqLine, Latch, Level};
