@@ -1,0 +1,98 @@
+//! Runs every program under QEMU, where it is installed: a second opinion on the programs, not on the emulator.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ring86_test_roms::{Kind, Rom, all};
+
+enum Outcome {
+    Pass,
+    Fail(i32),
+    Hang,
+}
+
+fn run(rom: &Rom, accel: &str) -> (Outcome, String) {
+    let path = std::env::temp_dir().join(format!("ring86-rom-{}-{}", std::process::id(), rom.name));
+    let mut image = rom.image.to_vec();
+    if rom.kind == Kind::BootSector {
+        image.resize(1_474_560, 0);
+    }
+    std::fs::write(&path, &image).unwrap();
+    let mut qemu = Command::new("qemu-system-i386");
+    qemu.args(["-accel", accel, "-m", "16", "-display", "none", "-no-reboot", "-nodefaults", "-net", "none"]);
+    qemu.args(["-cpu", if accel == "kvm" { "host" } else { "max" }]);
+    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-debugcon", "stdio"]);
+    match rom.kind {
+        Kind::Multiboot => qemu.arg("-kernel").arg(&path),
+        Kind::BootSector => qemu.arg("-drive").arg(format!("file={},format=raw,if=floppy", path.display())),
+    };
+    let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let begin = Instant::now();
+    let outcome = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => {
+                break match status.code() {
+                    Some(1) => Outcome::Pass,
+                    Some(code) if code & 1 == 1 => Outcome::Fail(code >> 1),
+                    _ => Outcome::Hang,
+                };
+            }
+            None if begin.elapsed() > Duration::from_secs(10) => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break Outcome::Hang;
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).ok();
+    std::fs::remove_file(&path).ok();
+    (outcome, text.lines().filter(|l| l.contains(rom.name) || l.contains("unexpected")).collect::<Vec<_>>().join(" | "))
+}
+
+#[test]
+fn every_program_has_its_own_name_and_a_whole_header() {
+    let mut names: Vec<_> = all().iter().map(|r| r.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all().len());
+    for rom in all() {
+        assert!(!rom.fact.is_empty() && !rom.section.is_empty(), "{}", rom.name);
+        assert!(rom.kind == Kind::Multiboot || rom.image.len() == 512, "{}", rom.name);
+    }
+}
+
+#[test]
+fn qemu_agrees_with_every_program_or_the_difference_is_recorded() {
+    if Command::new("qemu-system-i386").arg("--version").output().is_err() {
+        println!("skipped: qemu-system-i386 is not installed");
+        return;
+    }
+    let accel = std::env::var("RING86_ROMS_ACCEL").unwrap_or_else(|_| "tcg".to_owned());
+    let only = std::env::var("RING86_ROMS_ONLY").unwrap_or_default();
+    let (mut passed, mut differ, mut wrong) = (0, 0, Vec::new());
+    for rom in all().iter().filter(|r| r.name.contains(&only) || r.group == only) {
+        let (outcome, text) = run(rom, &accel);
+        let how = match outcome {
+            Outcome::Pass => {
+                passed += 1;
+                if accel == "tcg" && rom.qemu_differs.is_some() {
+                    println!("note: {} passes although a difference is recorded", rom.name);
+                }
+                continue;
+            }
+            Outcome::Fail(check) => format!("{}: check {check}: {text}", rom.name),
+            Outcome::Hang => format!("{}: no end: {text}", rom.name),
+        };
+        match rom.qemu_differs {
+            Some(why) if accel == "tcg" => {
+                differ += 1;
+                println!("recorded: {how} ({why})");
+            }
+            _ => wrong.push(how),
+        }
+    }
+    println!("{passed} pass, {differ} differ as recorded, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
