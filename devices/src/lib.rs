@@ -14,6 +14,7 @@ pub mod capability;
 pub mod clock;
 pub mod debug;
 pub mod i8042;
+pub mod pci;
 pub mod pic;
 pub mod pit;
 pub mod port92;
@@ -23,4 +24,4 @@ pub mod wire;
 
 pub use capability::{BlockMedia, BytePorts, DmaPeer, GuestMemory, Mmio, PciFunction, PortIo, Timed};
 pub use clock::Time;
-pub use wire::{IrqInputs, IrqLine, Latch, Level};
+pub use wire::{IrqInputs, IrqLine, Latch, Level, Router};

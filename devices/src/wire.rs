@@ -2,8 +2,8 @@
 //!
 //! Every handle is cheap to clone and may be moved to another thread. Nothing here blocks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many inputs one [`IrqInputs`] bank has at most.
 pub const MAX_INPUTS: usize = 32;
@@ -45,7 +45,7 @@ impl IrqInputs {
         assert!(input < MAX_INPUTS, "no such interrupt input");
         let source = self.0.sources[input].fetch_add(1, Ordering::Relaxed);
         assert!(source < 64, "too many sources on one interrupt input");
-        IrqLine { taps: Arc::new([Tap { bank: Arc::clone(&self.0), input, mask: 1 << source }]) }
+        IrqLine { taps: Arc::new([Tap::Input(Input { bank: Arc::clone(&self.0), input, mask: 1 << source })]) }
     }
 
     /// The present level of every input, one bit each.
@@ -74,11 +74,40 @@ impl IrqInputs {
     }
 }
 
-#[derive(Debug)]
-struct Tap {
+#[derive(Clone, Debug)]
+struct Input {
     bank: Arc<Bank>,
     input: usize,
     mask: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Tap {
+    Input(Input),
+    Router { router: Router, mask: u64 },
+}
+
+impl Tap {
+    fn set_level(&self, high: bool) {
+        match self {
+            Self::Input(Input { bank, input, mask }) => {
+                let drivers = &bank.drivers[*input];
+                if !high {
+                    drivers.fetch_and(!mask, Ordering::AcqRel);
+                } else if drivers.fetch_or(*mask, Ordering::AcqRel) == 0 {
+                    bank.rises.fetch_or(1 << input, Ordering::AcqRel);
+                }
+            }
+            Self::Router { router, mask } => router.drive(*mask, high),
+        }
+    }
+
+    fn level(&self) -> bool {
+        match self {
+            Self::Input(Input { bank, input, mask }) => bank.drivers[*input].load(Ordering::Acquire) & mask != 0,
+            Self::Router { router, mask } => router.with(|state| state.drivers & mask != 0),
+        }
+    }
 }
 
 /// The driving end of an interrupt line. Clones drive the same source.
@@ -95,22 +124,14 @@ impl IrqLine {
 
     /// One line that drives all of `lines` (a PIC input and an I/O APIC input, say).
     pub fn joined(lines: &[Self]) -> Self {
-        let taps = lines.iter().flat_map(|line| line.taps.iter());
-        Self { taps: taps.map(|t| Tap { bank: Arc::clone(&t.bank), input: t.input, mask: t.mask }).collect() }
+        Self { taps: lines.iter().flat_map(|line| line.taps.iter().cloned()).collect() }
     }
 
     /// Drives the line high or lets it go. A change from low to high is recorded even if the line falls again
     /// before anyone looks.
     pub fn set_level(&self, high: bool) {
         for tap in &*self.taps {
-            let drivers = &tap.bank.drivers[tap.input];
-            if high {
-                if drivers.fetch_or(tap.mask, Ordering::AcqRel) == 0 {
-                    tap.bank.rises.fetch_or(1 << tap.input, Ordering::AcqRel);
-                }
-            } else {
-                drivers.fetch_and(!tap.mask, Ordering::AcqRel);
-            }
+            tap.set_level(high);
         }
     }
 
@@ -122,7 +143,74 @@ impl IrqLine {
 
     /// Whether this source drives the line high.
     pub fn level(&self) -> bool {
-        self.taps.iter().any(|tap| tap.bank.drivers[tap.input].load(Ordering::Acquire) & tap.mask != 0)
+        self.taps.iter().any(Tap::level)
+    }
+}
+
+#[derive(Debug)]
+struct RouterState {
+    drivers: u64,
+    sources: u32,
+    selected: Option<usize>,
+    outputs: Vec<IrqLine>,
+}
+
+impl RouterState {
+    fn output(&self, high: bool) {
+        if let Some(line) = self.selected.and_then(|selected| self.outputs.get(selected)) {
+            line.set_level(high);
+        }
+    }
+}
+
+/// A wired-OR interrupt line that software steers to one of several outputs (a PCI interrupt, say).
+#[derive(Clone, Debug)]
+pub struct Router(Arc<Mutex<RouterState>>);
+
+impl Router {
+    /// A router that leads nowhere until [`Router::select`].
+    pub fn new(outputs: Vec<IrqLine>) -> Self {
+        Self(Arc::new(Mutex::new(RouterState { drivers: 0, sources: 0, selected: None, outputs })))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut RouterState) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn drive(&self, mask: u64, high: bool) {
+        self.with(|state| {
+            let before = state.drivers != 0;
+            state.drivers = if high { state.drivers | mask } else { state.drivers & !mask };
+            let after = state.drivers != 0;
+            if before != after {
+                state.output(after);
+            }
+        });
+    }
+
+    /// Attaches a new source.
+    ///
+    /// # Panics
+    /// If 64 sources are attached already, which is a mistake in the wiring.
+    pub fn line(&self) -> IrqLine {
+        let mask = self.with(|state| {
+            assert!(state.sources < 64, "too many sources on one routed interrupt");
+            state.sources += 1;
+            1 << (state.sources - 1)
+        });
+        IrqLine { taps: Arc::new([Tap::Router { router: self.clone(), mask }]) }
+    }
+
+    /// Steers the line to output number `output`; `None`, or a number without an output, disconnects it.
+    pub fn select(&self, output: Option<usize>) {
+        self.with(|state| {
+            if state.selected != output {
+                state.output(false);
+                state.selected = output;
+                let high = state.drivers != 0;
+                state.output(high);
+            }
+        });
     }
 }
 
@@ -210,6 +298,26 @@ mod tests {
         assert_eq!((a.levels(), b.levels()), (1 << 4, 1 << 9));
         IrqLine::unconnected().set_level(true);
         assert!(!IrqLine::unconnected().level());
+    }
+
+    #[test]
+    fn a_routed_line_follows_its_selection() {
+        let bank = IrqInputs::new();
+        let router = Router::new(vec![bank.line(0), bank.line(1)]);
+        let (a, b) = (router.line(), router.line());
+        a.set_level(true);
+        assert_eq!(bank.levels(), 0);
+        router.select(Some(1));
+        assert_eq!(bank.levels(), 2);
+        b.set_level(true);
+        router.select(Some(0));
+        assert_eq!(bank.levels(), 1);
+        a.set_level(false);
+        assert_eq!((bank.levels(), a.level(), b.level()), (1, false, true));
+        b.set_level(false);
+        router.select(Some(7));
+        b.set_level(true);
+        assert_eq!(bank.levels(), 0);
     }
 
     #[test]
