@@ -1,1 +1,31 @@
-//! Guest x86 code to host code: decode, lift, execute, shadow MMU.
+//! Guest x86 code to host code: decoder, typed IR, tiers, shadow MMU.
+//!
+//! The way of a block: [`Cpu::run`] looks the instruction pointer up in the [`block`] cache; a miss decodes with
+//! iced-x86 up to a control transfer ([`decode`]), lifts every instruction to the [`ir`] ([`lift`]), and [`interp`] runs
+//! it. Loads and stores go through the shadow of [`mmu`]; what cannot be said in the IR is a call from the one table in
+//! [`helpers`], most of them into [`system`]. The crate knows no device: everything outside is a [`Bus`].
+
+pub mod block;
+pub mod bus;
+pub mod cpu;
+pub mod decode;
+pub mod fault;
+mod flags;
+pub mod fp;
+pub mod helpers;
+pub mod interp;
+pub mod ir;
+pub mod lift;
+pub mod mmu;
+pub mod model;
+pub mod pins;
+pub mod state;
+pub mod system;
+
+pub use bus::{Bus, NullBus};
+pub use cpu::{Cpu, Exit, Stats, TripleFault};
+pub use fault::{Fault, Res};
+pub use mmu::{Backing, Memory, Ram};
+pub use model::Model;
+pub use pins::Pins;
+pub use state::State;

@@ -1,0 +1,252 @@
+//! The hypervisor calls: every host function that lifted code may call, in one table.
+//!
+//! An operation [`crate::ir::Op::Call`] names a [`Helper`], two slots and a constant; the result goes to a third slot. A
+//! helper that returns a fault has changed nothing (string instructions: has finished whole elements). RIP is the
+//! block's start while a helper runs; helpers that need the address of the next instruction get its offset in `imm`.
+
+pub mod misc;
+pub mod string;
+
+use crate::bus::Bus;
+use crate::cpu::Cpu;
+use crate::fault::{Fault, Res, vector};
+use crate::state::{SegReg, Slot, eflags, slot};
+
+/// The table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Helper {
+    /// RIP += imm.
+    Advance,
+    /// Segment register imm <- selector a.
+    LoadSeg,
+    /// dst <- selector of segment register imm.
+    ReadSeg,
+    /// Interrupts and debug traps wait for one more instruction.
+    SsShadow,
+    /// Far jump to a:b; imm: operand size, next offset << 8.
+    FarJmp,
+    /// Far call to a:b; imm as FarJmp.
+    FarCall,
+    /// imm: operand size, bytes to release << 16.
+    FarRet,
+    /// imm as FarJmp.
+    Iret,
+    /// imm: vector, next offset << 8.
+    Int,
+    /// imm: next offset << 8.
+    Int3,
+    /// imm: next offset << 8.
+    Into,
+    /// imm: next offset << 8.
+    Icebp,
+    /// dst <- flags image; imm: operand size.
+    Pushf,
+    /// Flags <- a; imm: operand size.
+    Popf,
+    /// CLI.
+    Cli,
+    /// STI.
+    Sti,
+    /// DF <- imm.
+    SetDf,
+    /// dst <- port a; imm: size.
+    In,
+    /// Port a <- b; imm: size.
+    Out,
+    /// HLT.
+    Hlt,
+    /// CPUID.
+    Cpuid,
+    /// RDTSC.
+    Rdtsc,
+    /// RDPMC.
+    Rdpmc,
+    /// RDMSR.
+    Rdmsr,
+    /// WRMSR.
+    Wrmsr,
+    /// CLTS.
+    Clts,
+    /// INVD, WBINVD.
+    Wbinvd,
+    /// Machine status word <- a.
+    Lmsw,
+    /// dst <- machine status word.
+    Smsw,
+    /// a: offset; imm: segment, operand size << 8.
+    Lgdt,
+    /// As Lgdt.
+    Lidt,
+    /// As Lgdt.
+    Sgdt,
+    /// As Lgdt.
+    Sidt,
+    /// a: offset; imm: segment.
+    Invlpg,
+    /// LLDT a.
+    Lldt,
+    /// LTR a.
+    Ltr,
+    /// dst <- LDTR selector.
+    Sldt,
+    /// dst <- TR selector.
+    Str,
+    /// dst <- access rights of selector a, or b; ZF; imm: operand size.
+    Lar,
+    /// dst <- limit of selector a, or b; ZF; imm: operand size.
+    Lsl,
+    /// ZF <- selector a is readable.
+    Verr,
+    /// ZF <- selector a is writable.
+    Verw,
+    /// dst <- a with the RPL of b if that is larger; ZF.
+    Arpl,
+    /// #GP(0) unless CPL is 0.
+    CheckCpl0,
+    /// Control register imm <- a.
+    MovToCr,
+    /// dst <- control register imm.
+    MovFromCr,
+    /// Debug register imm <- a.
+    MovToDr,
+    /// dst <- debug register imm.
+    MovFromDr,
+    /// SYSENTER.
+    Sysenter,
+    /// SYSEXIT.
+    Sysexit,
+    /// One string instruction; imm: [`string::Spec`]. dst <- 1 if a REP has more to do.
+    String,
+    /// imm: size, level << 16, operand size << 24.
+    Enter,
+    /// #BR if a < b, signed.
+    BoundLow,
+    /// #BR if a > b, signed.
+    BoundHigh,
+    /// a: offset; imm: segment.
+    Cmpxchg8b,
+    /// x87 and SSE state in memory; a: offset; imm: [`misc::env`].
+    FpuEnv,
+    /// MASKMOVQ, MASKMOVDQU; a: offset; imm: segment, data register << 8, mask register << 16, 1 << 24 for MMX.
+    MaskMove,
+    /// 80-bit store: the operands' writability is checked before anything changes; a: offset; imm: segment, size << 8.
+    Probe,
+    /// The 8086's own behaviour: see [`misc::i8086`].
+    I8086,
+}
+
+fn seg(imm: u32) -> SegReg {
+    SegReg::ALL[(imm & 7).min(5) as usize]
+}
+
+/// Runs helper `h`.
+pub(crate) fn call(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Slot, b: Slot, imm: u32) -> Res<()> {
+    let x = cpu.state.slots[a as usize];
+    let y = cpu.state.slots[b as usize];
+    let next_ip = cpu.state.rip.wrapping_add(u64::from(imm >> 8 & 0xffff)) & 0xffff_ffff;
+    let osize = imm as u8;
+    let result = match h {
+        Helper::Advance => {
+            let ip = cpu.state.rip.wrapping_add(u64::from(imm)) & 0xffff_ffff;
+            cpu.state.rip = if cpu.model == crate::Model::I8086 { ip & 0xffff } else { ip };
+            return Ok(());
+        }
+        Helper::LoadSeg => return cpu.load_seg(bus, seg(imm), x as u16),
+        Helper::ReadSeg => u64::from(cpu.state.segs[seg(imm) as usize].selector),
+        Helper::SsShadow => {
+            cpu.state.ss_shadow = true;
+            return Ok(());
+        }
+        Helper::FarJmp => return cpu.far_jmp(bus, x as u16, y as u32, osize, next_ip),
+        Helper::FarCall => return cpu.far_call(bus, x as u16, y as u32, osize, next_ip),
+        Helper::FarRet => return cpu.far_ret(bus, osize, (imm >> 16) as u16),
+        Helper::Iret => return cpu.iret(bus, osize, next_ip),
+        Helper::Int => return cpu.software_int(bus, imm as u8, next_ip),
+        Helper::Int3 => return cpu.int3(bus, next_ip),
+        Helper::Into => {
+            if cpu.state.of() {
+                return cpu.into(bus, next_ip);
+            }
+            cpu.state.rip = next_ip;
+            return Ok(());
+        }
+        Helper::Icebp => return cpu.icebp(bus, next_ip),
+        Helper::Pushf => u64::from(cpu.pushf(osize)?),
+        Helper::Popf => return cpu.popf(x as u32, osize),
+        Helper::Cli => return cpu.cli(),
+        Helper::Sti => return cpu.sti(),
+        Helper::SetDf => {
+            cpu.state.sys_flags = cpu.state.sys_flags & !eflags::DF | if imm != 0 { eflags::DF } else { 0 };
+            return Ok(());
+        }
+        Helper::In => u64::from(cpu.port_in(bus, x as u16, osize)?),
+        Helper::Out => return cpu.port_out(bus, x as u16, osize, y as u32),
+        Helper::Hlt => return cpu.hlt(),
+        Helper::Cpuid => {
+            cpu.cpuid();
+            return Ok(());
+        }
+        Helper::Rdtsc => return cpu.rdtsc(bus),
+        Helper::Rdpmc => return cpu.rdpmc(),
+        Helper::Rdmsr => return cpu.rdmsr(bus),
+        Helper::Wrmsr => return cpu.wrmsr(bus),
+        Helper::Clts => return cpu.clts(),
+        Helper::Wbinvd | Helper::CheckCpl0 => {
+            return if cpu.state.cpl != 0 { Err(Fault::gp(0)) } else { Ok(()) };
+        }
+        Helper::Lmsw => return cpu.lmsw(x as u16),
+        Helper::Smsw => cpu.smsw(),
+        Helper::Lgdt => return cpu.lgdt(bus, seg(imm), x, (imm >> 8) as u8),
+        Helper::Lidt => return cpu.lidt(bus, seg(imm), x, (imm >> 8) as u8),
+        Helper::Sgdt => return cpu.sgdt(bus, seg(imm), x, (imm >> 8) as u8),
+        Helper::Sidt => return cpu.sidt(bus, seg(imm), x, (imm >> 8) as u8),
+        Helper::Invlpg => {
+            let lin = cpu.state.segs[seg(imm) as usize].base.wrapping_add(x) & 0xffff_ffff;
+            return cpu.invlpg(lin);
+        }
+        Helper::Lldt => return cpu.load_ldt(bus, x as u16),
+        Helper::Ltr => return cpu.load_tr(bus, x as u16),
+        Helper::Sldt => u64::from(cpu.state.ldtr.selector),
+        Helper::Str => u64::from(cpu.state.tr.selector),
+        Helper::Lar | Helper::Lsl => {
+            let found = if h == Helper::Lar { cpu.lar(bus, x as u16)? } else { cpu.lsl(bus, x as u16)? };
+            cpu.state.set_zf(found.is_some());
+            found.map_or(y, u64::from)
+        }
+        Helper::Verr | Helper::Verw => {
+            let ok = if h == Helper::Verr { cpu.verr(bus, x as u16)? } else { cpu.verw(bus, x as u16)? };
+            cpu.state.set_zf(ok);
+            return Ok(());
+        }
+        Helper::Arpl => {
+            let raise = x & 3 < y & 3;
+            cpu.state.set_zf(raise);
+            if raise { x & !3 | y & 3 } else { x }
+        }
+        Helper::MovToCr => return cpu.mov_to_cr(bus, imm as u8, x),
+        Helper::MovFromCr => cpu.mov_from_cr(imm as u8)?,
+        Helper::MovToDr => return cpu.mov_to_dr(imm as u8, x),
+        Helper::MovFromDr => cpu.mov_from_dr(imm as u8)?,
+        Helper::Sysenter => return cpu.sysenter(),
+        Helper::Sysexit => return cpu.sysexit(),
+        Helper::String => u64::from(string::run(cpu, bus, imm)?),
+        Helper::Enter => return misc::enter(cpu, bus, imm),
+        Helper::BoundLow | Helper::BoundHigh => {
+            let (v, bound) = (x as i64, y as i64);
+            let outside = if h == Helper::BoundLow { v < bound } else { v > bound };
+            return if outside { Err(Fault::new(vector::BR)) } else { Ok(()) };
+        }
+        Helper::Cmpxchg8b => return misc::cmpxchg8b(cpu, bus, seg(imm), x),
+        Helper::FpuEnv => return misc::fpu_env(cpu, bus, seg(imm), x, imm),
+        Helper::MaskMove => return misc::mask_move(cpu, bus, seg(imm), x, imm),
+        Helper::Probe => {
+            let size = imm >> 8 & 0xff;
+            cpu.probe_seg(seg(imm), x, 1)?;
+            return cpu.probe_seg(seg(imm), x.wrapping_add(u64::from(size) - 1), 1);
+        }
+        Helper::I8086 => return misc::i8086(cpu, bus, x, y, imm),
+    };
+    cpu.state.slots[dst.max(slot::TEMP) as usize] = result;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The physical address space: which ranges are RAM, ROM or devices, and which RAM pages hold translated code.
+//!
+//! Shared between the CPU and the devices that do DMA. The CPU drops its shadow when [`Memory::generation`] moves.
+
+use super::ram::Ram;
+use crate::pins::{self, Pins};
+use bitvec::prelude::*;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// What one direction of access to a physical range reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// Bytes of [`Ram`] from this offset, for the start of the range.
+    Ram(u64),
+    /// A device, or nothing: the bus is asked.
+    Bus,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Region {
+    start: u64,
+    /// Last byte.
+    last: u64,
+    read: Backing,
+    write: Backing,
+}
+
+/// Where the reads and writes of one 4 KiB physical page go: RAM offsets of the page, or `None` for the bus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageTarget {
+    /// RAM offset that reads come from.
+    pub read: Option<u64>,
+    /// RAM offset that writes go to.
+    pub write: Option<u64>,
+}
+
+/// RAM, ROM and the map that places them.
+pub struct Memory {
+    ram: Ram,
+    /// Later regions lie over earlier ones.
+    map: RwLock<Vec<Region>>,
+    generation: AtomicU64,
+    code: BitBox<AtomicUsize>,
+    stale: Mutex<Vec<(u64, u64)>>,
+    pins: Arc<Pins>,
+}
+
+impl Memory {
+    /// `ram_len` bytes of RAM and room for `rom_len` bytes of ROM images behind it; nothing is mapped yet.
+    pub fn new(ram_len: usize, rom_len: usize, pins: Arc<Pins>) -> io::Result<Self> {
+        let ram = Ram::new(ram_len.next_multiple_of(4096) + rom_len)?;
+        let pages = ram.len() / 4096;
+        Ok(Memory {
+            ram,
+            map: RwLock::new(Vec::new()),
+            generation: AtomicU64::new(1),
+            code: bitvec![AtomicUsize, Lsb0; 0; pages].into_boxed_bitslice(),
+            stale: Mutex::new(Vec::new()),
+            pins,
+        })
+    }
+
+    /// A PC with all of `ram_len` bytes of RAM from address 0, without holes: for tests and bare programs.
+    pub fn flat(ram_len: usize, pins: Arc<Pins>) -> io::Result<Self> {
+        let m = Memory::new(ram_len, 0, pins)?;
+        m.map_region(0, ram_len as u64, Backing::Ram(0), Backing::Ram(0));
+        Ok(m)
+    }
+
+    /// The bytes behind the map. Writing here directly does not invalidate translated code: see [`Memory::dma_write`].
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// Places `len` bytes from physical `start` (both multiples of 4 KiB) over what was there before.
+    pub fn map_region(&self, start: u64, len: u64, read: Backing, write: Backing) {
+        if len == 0 {
+            return;
+        }
+        let last = start + (len - 1);
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|r| !(r.start >= start && r.last <= last));
+        map.push(Region { start, last, read, write });
+        drop(map);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.pins.raise(pins::MAP);
+    }
+
+    /// Moves whenever the map changes.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Resolves the page that contains physical address `addr`.
+    pub fn page(&self, addr: u64) -> PageTarget {
+        let page = addr & !0xfff;
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        for r in map.iter().rev() {
+            if page >= r.start && page <= r.last {
+                let at = |b: Backing| match b {
+                    Backing::Ram(off) => Some(off + (page - r.start)).filter(|o| *o < self.ram.len() as u64),
+                    Backing::Bus => None,
+                };
+                return PageTarget { read: at(r.read), write: at(r.write) };
+            }
+        }
+        PageTarget { read: None, write: None }
+    }
+
+    /// True if translated code was made from the RAM page at offset `off`.
+    pub fn is_code(&self, off: u64) -> bool {
+        self.code.get((off >> 12) as usize).is_some_and(|b| *b)
+    }
+
+    /// Marks or clears a RAM page as a source of translated code.
+    pub fn set_code(&self, off: u64, on: bool) {
+        let i = (off >> 12) as usize;
+        if i < self.code.len() {
+            self.code.set_aliased(i, on);
+        }
+    }
+
+    /// Reads physical memory as a device does: RAM and ROM only, anything else reads FFh.
+    pub fn dma_read(&self, addr: u64, out: &mut [u8]) {
+        let mut done = 0;
+        while done < out.len() {
+            let a = addr.wrapping_add(done as u64);
+            let n = (4096 - (a & 0xfff) as usize).min(out.len() - done);
+            match self.page(a).read {
+                Some(off) => self.ram.read_bytes((off + (a & 0xfff)) as usize, &mut out[done..done + n]),
+                None => out[done..done + n].fill(0xff),
+            }
+            done += n;
+        }
+    }
+
+    /// Writes physical memory as a device does: RAM only. Translated code made from the bytes is dropped before the
+    /// guest's next instruction.
+    pub fn dma_write(&self, addr: u64, data: &[u8]) {
+        let mut done = 0;
+        while done < data.len() {
+            let a = addr.wrapping_add(done as u64);
+            let n = (4096 - (a & 0xfff) as usize).min(data.len() - done);
+            if let Some(page) = self.page(a).write {
+                let off = page + (a & 0xfff);
+                self.ram.write_bytes(off as usize, &data[done..done + n]);
+                if self.is_code(page) {
+                    self.stale.lock().unwrap_or_else(PoisonError::into_inner).push((off, n as u64));
+                    self.pins.raise(pins::STALE);
+                }
+            }
+            done += n;
+        }
+    }
+
+    /// Takes the RAM ranges (offset, length) whose code DMA has overwritten.
+    pub fn take_stale(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut *self.stale.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
