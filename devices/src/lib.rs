@@ -13,6 +13,7 @@
 pub mod capability;
 pub mod clock;
 pub mod debug;
+pub mod dma;
 pub mod i8042;
 pub mod pci;
 pub mod pic;
@@ -20,6 +21,7 @@ pub mod pit;
 pub mod port92;
 pub mod rtc;
 pub mod uart;
+pub mod vga;
 pub mod wire;
 
 pub use capability::{BlockMedia, BytePorts, DmaPeer, GuestMemory, Mmio, PciFunction, PortIo, Timed};
