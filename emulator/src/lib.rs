@@ -1,1 +1,24 @@
-//! The PC.
+//! The PC: the only crate that sees both the processor and the chips.
+//!
+//! [`machine`] runs the CPU in slices between the moments at which a chip of the [`board`] wants attention; [`bus`] is
+//! what the CPU sees of the board; [`scheduler`] is guest time; [`layout`] is the physical address space; [`boot`]
+//! starts kernels. [`session`] connects a machine to the user's terminal and files, and [`cli`] is the command line.
+
+pub mod board;
+pub mod boot;
+pub mod bus;
+pub mod cli;
+pub mod config;
+pub mod conform;
+pub mod demo;
+pub mod display;
+pub mod error;
+pub mod keys;
+pub mod layout;
+pub mod logging;
+pub mod machine;
+pub mod scheduler;
+pub mod serial;
+pub mod session;
+pub mod terminal;
+pub mod trace;

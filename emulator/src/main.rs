@@ -1,2 +1,5 @@
 //! The `ring86` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ring86::cli::main()
+}

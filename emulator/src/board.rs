@@ -1,0 +1,416 @@
+//! The board: which chip answers at which port, which line its interrupt takes, which slot it sits in.
+//!
+//! This file is the one place that says so. A chip knows no bus; what reaches one in another way than by port (the
+//! interrupt acknowledge, host input, the memory window) goes through the handles at the top of [`Board`].
+
+use crate::boot::HANDOFF_PORT;
+use crate::config::MachineConfig;
+use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
+use ring86_devices::capability::Shared;
+use ring86_devices::clock::earliest;
+use ring86_devices::debug::{DebugConsole, DebugExit};
+use ring86_devices::dma::DmaPair;
+use ring86_devices::i8042::{self, Controller};
+use ring86_devices::pci::PciBus;
+use ring86_devices::pci::i440fx::HostBridge;
+use ring86_devices::pci::piix3::IsaBridge;
+use ring86_devices::pci::piix4_pm::{self, PowerManagement};
+use ring86_devices::pic::PicPair;
+use ring86_devices::pit::Pit;
+use ring86_devices::port92::Port92;
+use ring86_devices::rtc::{Rtc, RtcInit};
+use ring86_devices::uart::Uart;
+use ring86_devices::vga::Vga;
+use ring86_devices::{IrqInputs, Latch, Level, PortIo, Time, Timed};
+use ring86_translator::pins::{self, Pins};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// Interrupt lines of the PC/AT, by what uses them.
+mod irq {
+    pub const TIMER: usize = 0;
+    pub const KEYBOARD: usize = 1;
+    pub const COM2_COM4: usize = 3;
+    pub const COM1_COM3: usize = 4;
+    pub const CLOCK: usize = 8;
+    pub const ACPI: usize = 9;
+    pub const MOUSE: usize = 12;
+}
+
+/// The four serial ports: first port and interrupt line.
+const COM: [(u16, usize); 4] =
+    [(0x3f8, irq::COM1_COM3), (0x2f8, irq::COM2_COM4), (0x3e8, irq::COM1_COM3), (0x2e8, irq::COM2_COM4)];
+/// PCI slots: device and function numbers.
+mod slot {
+    pub const HOST_BRIDGE: (u8, u8) = (0, 0);
+    pub const ISA_BRIDGE: (u8, u8) = (1, 0);
+    pub const POWER_MANAGEMENT: (u8, u8) = (1, 3);
+}
+
+/// What the firmware's FADT gives as ACPI_ENABLE and ACPI_DISABLE.
+const ACPI_COMMANDS: (u8, u8) = (0xf1, 0xf0);
+/// First port of the PCI configuration data window.
+const CONFIG_DATA: u16 = 0xcfc;
+/// Where the debug console writes and answers.
+const DEBUG_CONSOLE: u16 = 0xe9;
+
+/// One chip as the port table sees it.
+struct Chip {
+    name: &'static str,
+    io: Box<dyn PortIo + Send>,
+    timed: Option<Box<dyn Timed + Send>>,
+}
+
+/// Requests that chips make to the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    /// The processor (and with it the machine) is to be reset.
+    pub reset: Latch,
+    /// Power goes off.
+    pub power_off: Latch,
+    /// A non-maskable interrupt.
+    pub nmi: Latch,
+    /// The firmware is ready to start the payload.
+    pub handoff: Latch,
+}
+
+/// All chips, wired.
+pub struct Board {
+    /// Interrupt controllers, for the acknowledge cycle.
+    pub pic: Shared<PicPair>,
+    /// COM1 to COM4.
+    pub com: [Shared<Uart>; 4],
+    /// Keyboard and mouse controller, for host input.
+    pub keyboard: Shared<Controller>,
+    /// The display adapter.
+    pub vga: Shared<Vga>,
+    /// Characters written to port E9h.
+    pub console: Shared<DebugConsole>,
+    /// The debug-exit device; connected only if the configuration gives it a port.
+    pub debug_exit: Shared<DebugExit>,
+    /// What the chips ask of the machine.
+    pub requests: Requests,
+
+    rtc: Shared<Rtc>,
+    host_bridge: Shared<HostBridge>,
+    power: Shared<PowerManagement>,
+    /// Index of the power management function, whose ports move.
+    power_chip: usize,
+    layout: Arc<Layout>,
+    a20: [Level; 2],
+    pins: Arc<Pins>,
+    chips: Vec<Chip>,
+    /// What the bus's reset line does to each chip.
+    resets: Vec<Box<dyn FnMut(Time) + Send>>,
+    /// For each port 0 (nobody) or one more than the chip's index.
+    map: Box<[u8]>,
+}
+
+/// Unconnected ports read as all ones.
+fn open_bus(size: u8) -> u32 {
+    u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
+}
+
+impl Board {
+    /// Builds and connects the chips of `config` as after power-on. The CPU's lines are `pins`.
+    pub fn new(config: &MachineConfig, layout: &Arc<Layout>, pins: Arc<Pins>) -> Self {
+        let inputs = IrqInputs::new();
+        let line = |n| inputs.line(n);
+        let requests = Requests::default();
+        let a20 = [Level::new(false), Level::new(true)];
+        let floppy = config.floppy.as_ref().map_or(0, |f| crate::boot::image::drive_type(f.bytes.len()));
+        let cmos = layout.cmos(floppy, config.disk.is_some() && config.floppy.is_none());
+
+        let pic = Shared::new(PicPair::new(inputs.clone()));
+        let pit = Shared::new(Pit::new(line(irq::TIMER), requests.nmi.clone()));
+        let rtc = Shared::new(Rtc::new(0, line(irq::CLOCK), &RtcInit { time: config.date, cmos }));
+        let keyboard = Shared::new(Controller::new(i8042::Wiring {
+            irq1: line(irq::KEYBOARD),
+            irq12: line(irq::MOUSE),
+            a20: a20[0].clone(),
+            reset: requests.reset.clone(),
+        }));
+        let port92 = Shared::new(Port92::new(a20[1].clone(), requests.reset.clone()));
+        let com = COM.map(|(_, irq)| Shared::new(Uart::new(line(irq))));
+        let dma = Shared::new(DmaPair::new());
+        let vga = Shared::new(Vga::new());
+        let console = Shared::new(DebugConsole::new());
+        let debug_exit = Shared::new(DebugExit::new());
+
+        let host_bridge = Shared::new(HostBridge::new(config.ram, requests.reset.clone()));
+        let isa_bridge = Shared::new(IsaBridge::new(line));
+        let (enable, disable) = ACPI_COMMANDS;
+        let wiring =
+            piix4_pm::Wiring { sci: line(irq::ACPI), smi: Latch::new(), power_off: requests.power_off.clone() };
+        let power = Shared::new(PowerManagement::new(wiring).with_acpi_commands(enable, disable));
+        let mut bus = PciBus::new(requests.reset.clone());
+        bus.insert(slot::HOST_BRIDGE.0, slot::HOST_BRIDGE.1, Box::new(host_bridge.clone()));
+        bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
+        bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
+        let pci = Shared::new(bus);
+
+        let mut board = Board {
+            pic: pic.clone(),
+            com: com.clone(),
+            keyboard: keyboard.clone(),
+            vga: vga.clone(),
+            console: console.clone(),
+            debug_exit: debug_exit.clone(),
+            requests: requests.clone(),
+            rtc: rtc.clone(),
+            host_bridge: host_bridge.clone(),
+            power: power.clone(),
+            power_chip: 0,
+            layout: Arc::clone(layout),
+            a20,
+            pins,
+            chips: Vec::new(),
+            resets: Vec::new(),
+            map: vec![0; 0x1_0000].into_boxed_slice(),
+        };
+        board.add("8259A", &pic, |c, _| c.reset(), &[0x20..=0x21, 0xa0..=0xa1, 0x4d0..=0x4d1]);
+        board.add_timed("8254", &pit, |c, now| c.reset(now), &[0x40..=0x43, 0x61..=0x61]);
+        board.add_timed("8042", &keyboard, |c, _| c.reset(), &[0x60..=0x60, 0x64..=0x64]);
+        board.add_timed("MC146818", &rtc, |c, _| c.reset(), &[0x70..=0x73]);
+        board.add("port 92h", &port92, |c, _| c.reset(), &[0x92..=0x92]);
+        for (uart, (base, _)) in com.iter().zip(COM) {
+            board.add_timed("16550A", uart, |c, _| c.reset(), &[base..=base + 7]);
+        }
+        board.add("8237A", &dma, |c, _| c.reset(), &[0x00..=0x0f, 0x80..=0x8f, 0xc0..=0xdf]);
+        board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df]);
+        board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
+        board.add_timed("PIIX4 power management", &power, |c, now| c.reset(now), &[]);
+        board.power_chip = board.chips.len();
+        board.pure_reset(&host_bridge, |c, _| c.reset());
+        board.pure_reset(&isa_bridge, |c, _| c.reset());
+        board.add("debug console", &console, |_, _| {}, &[DEBUG_CONSOLE..=DEBUG_CONSOLE]);
+        if let Some(port) = config.debug_exit {
+            board.add("debug exit", &debug_exit, |_, _| {}, &[port..=port.saturating_add(3)]);
+        }
+        if config.payload.is_some() {
+            let handoff = Shared::new(Handoff(requests.handoff));
+            board.add("boot handoff", &handoff, |_, _| {}, &[HANDOFF_PORT..=HANDOFF_PORT]);
+        }
+        board.follow_pci();
+        board
+    }
+
+    /// A chip without ports that the reset line reaches.
+    fn pure_reset<T: Send + 'static>(&mut self, chip: &Shared<T>, reset: fn(&mut T, Time)) {
+        let chip = chip.clone();
+        self.resets.push(Box::new(move |now| reset(&mut chip.lock(), now)));
+    }
+
+    /// After configuration registers changed: moves ports and memory where they say.
+    fn follow_pci(&mut self) {
+        if self.host_bridge.lock().take_mapping_change() {
+            let regions = self.host_bridge.lock().pam().map(|r| Shadowing {
+                start: r.start.into(),
+                len: r.length.into(),
+                read_ram: r.read_ram,
+                write_ram: r.write_ram,
+            });
+            self.layout.shadow(&regions);
+        }
+        let mut power = self.power.lock();
+        if power.take_decode_change() {
+            let number = self.power_chip as u8;
+            for entry in self.map.iter_mut().filter(|entry| **entry == number) {
+                *entry = 0;
+            }
+            for (base, count) in power.io_ranges() {
+                for entry in self.map.iter_mut().skip(base.into()).take(count.into()) {
+                    if *entry == 0 {
+                        *entry = number;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add<T: PortIo + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        chip: &Shared<T>,
+        reset: fn(&mut T, Time),
+        ports: &[RangeInclusive<u16>],
+    ) {
+        self.connect(name, chip, None, reset, ports);
+    }
+
+    fn add_timed<T: PortIo + Timed + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        chip: &Shared<T>,
+        reset: fn(&mut T, Time),
+        ports: &[RangeInclusive<u16>],
+    ) {
+        self.connect(name, chip, Some(Box::new(chip.clone())), reset, ports);
+    }
+
+    fn connect<T: PortIo + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        chip: &Shared<T>,
+        timed: Option<Box<dyn Timed + Send>>,
+        reset: fn(&mut T, Time),
+        ports: &[RangeInclusive<u16>],
+    ) {
+        let handle = chip.clone();
+        self.resets.push(Box::new(move |now| reset(&mut handle.lock(), now)));
+        self.chips.push(Chip { name, io: Box::new(chip.clone()), timed });
+        let number = self.chips.len() as u8;
+        for port in ports.iter().cloned().flatten() {
+            let entry = &mut self.map[usize::from(port)];
+            // The first chip at a port keeps it: only --debug-exit can ask for one that is taken.
+            if *entry == 0 {
+                *entry = number;
+            }
+        }
+    }
+
+    /// Name of the chip at `port`.
+    pub fn name_at(&self, port: u16) -> Option<&'static str> {
+        self.chip_at(port).map(|i| self.chips[i].name)
+    }
+
+    fn chip_at(&self, port: u16) -> Option<usize> {
+        usize::from(self.map[usize::from(port)]).checked_sub(1)
+    }
+
+    /// True if all `size` bytes from `port` belong to the chip at `port`.
+    fn whole(&self, port: u16, size: u8) -> bool {
+        let first = self.map[usize::from(port)];
+        (1..u16::from(size)).all(|i| self.map.get(usize::from(port) + usize::from(i)) == Some(&first))
+    }
+
+    /// A port read. Returns the value and when the chip next wants attention.
+    pub fn port_read(&mut self, now: Time, port: u16, size: u8) -> (u32, Option<Time>) {
+        if size > 1 && !self.whole(port, size) {
+            let mut value = 0;
+            let mut event = None;
+            for i in 0..size.min(4) {
+                let (byte, next) = self.port_read(now, port.wrapping_add(u16::from(i)), 1);
+                value |= byte << (8 * i);
+                event = earliest(event, next);
+            }
+            return (value, event);
+        }
+        let Some(i) = self.chip_at(port) else { return (open_bus(size), None) };
+        let chip = &mut self.chips[i];
+        (chip.io.port_read(now, port, size), chip.timed.as_ref().and_then(|t| t.next_event()))
+    }
+
+    /// A port write. Returns when the chip next wants attention.
+    pub fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) -> Option<Time> {
+        if size > 1 && !self.whole(port, size) {
+            return (0..size.min(4)).fold(None, |event, i| {
+                let byte = value >> (8 * i) & 0xff;
+                earliest(event, self.port_write(now, port.wrapping_add(u16::from(i)), 1, byte))
+            });
+        }
+        let i = self.chip_at(port)?;
+        let chip = &mut self.chips[i];
+        chip.io.port_write(now, port, size, value);
+        let event = chip.timed.as_ref().and_then(|t| t.next_event());
+        if (CONFIG_DATA..CONFIG_DATA + 4).contains(&port) {
+            self.follow_pci();
+        }
+        event
+    }
+
+    /// A read from the VGA window or from where no memory answers.
+    pub fn mem_read(&mut self, address: u64, size: u8) -> u64 {
+        if !(VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
+            return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+        }
+        let mut vga = self.vga.lock();
+        (0..size.min(8)).fold(0, |value, i| {
+            let byte = vga.mem_read(address as u32 + u32::from(i));
+            value | u64::from(byte) << (8 * i)
+        })
+    }
+
+    /// A write to the VGA window or to where no memory answers.
+    pub fn mem_write(&mut self, address: u64, size: u8, value: u64) {
+        if (VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
+            let mut vga = self.vga.lock();
+            for i in 0..size.min(8) {
+                vga.mem_write(address as u32 + u32::from(i), (value >> (8 * i)) as u8);
+            }
+        }
+    }
+
+    /// The interrupt acknowledge cycle.
+    pub fn acknowledge(&mut self, _now: Time) -> u8 {
+        self.pic.lock().acknowledge()
+    }
+
+    /// When a chip next wants attention.
+    pub fn next_event(&self) -> Option<Time> {
+        self.chips.iter().filter_map(|c| c.timed.as_ref()).fold(None, |e, t| earliest(e, t.next_event()))
+    }
+
+    /// Brings every chip up to `now`.
+    pub fn advance(&mut self, now: Time) {
+        for chip in &mut self.chips {
+            if let Some(timed) = &mut chip.timed
+                && timed.next_event().is_some_and(|t| t <= now)
+            {
+                timed.advance(now);
+            }
+        }
+        self.drive_pins();
+    }
+
+    /// Carries the chips' outputs to the CPU's pins; [`pins::EXIT`] asks for the machine's attention.
+    pub fn drive_pins(&mut self) {
+        let intr = self.pic.lock().intr();
+        if intr != (self.pins.get() & pins::INTR != 0) {
+            self.pins.set_intr(intr);
+        }
+        self.pins.set_a20(self.a20.iter().any(Level::get));
+        let requests = &self.requests;
+        if requests.nmi.is_raised() && !self.rtc.lock().nmi_masked() {
+            requests.nmi.take();
+            self.pins.raise(pins::NMI);
+        }
+        let stop = requests.reset.is_raised() || requests.power_off.is_raised() || requests.handoff.is_raised();
+        if stop || self.debug_exit.lock().status().is_some() {
+            self.pins.raise(pins::EXIT);
+        }
+    }
+
+    /// Lets address line 20 through, as a reset of the processor needs to find its first instruction.
+    pub fn open_a20(&mut self) {
+        self.a20[0].set(true);
+        self.drive_pins();
+    }
+
+    /// The byte in which software says what a reset is for (CMOS 0Fh); zero is an ordinary reset.
+    pub fn shutdown_status(&self) -> u8 {
+        self.rtc.lock().cmos()[0x0f]
+    }
+
+    /// The reset line of the bus: every chip returns to its power-on state.
+    pub fn reset(&mut self, now: Time) {
+        for reset in &mut self.resets {
+            reset(now);
+        }
+        self.follow_pci();
+        self.drive_pins();
+    }
+}
+
+/// The port on which the boot option ROM asks for the payload.
+struct Handoff(Latch);
+
+impl PortIo for Handoff {
+    fn port_read(&mut self, _: Time, _: u16, size: u8) -> u32 {
+        open_bus(size)
+    }
+
+    fn port_write(&mut self, _: Time, _: u16, _: u8, _: u32) {
+        self.0.raise();
+    }
+}

@@ -1,0 +1,328 @@
+//! The command line.
+
+use crate::boot::linux::Entry;
+use crate::config::{self, MachineConfig};
+use crate::display;
+use crate::error::{Error, Result};
+use crate::logging::{self, say};
+use crate::scheduler::ClockKind;
+use crate::serial;
+use crate::session::{self, Options, code};
+use crate::trace::What;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ring86_translator::Model;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What `--help` ends with.
+const EXIT_CODES: &str = "Exit codes:
+  0            the guest switched its power off, or asked for a reset under --no-reboot
+  (v*2+1)&255  the guest wrote v to the --debug-exit port (always odd)
+  2            the command line is wrong
+  120          host error: a file, the terminal or memory; one sentence on stderr says what
+  122          the guest halted with interrupts off
+  124          --max-time is over
+  126          triple fault; a report on stderr explains it
+  128          stopped by Ctrl-A X or a signal";
+
+/// A PC in software.
+#[derive(Debug, Parser)]
+#[command(name = "ring86", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a kernel or an image.
+    Run(Box<Run>),
+    /// Run the built-in demonstration guest.
+    Demo(Demo),
+    /// Compare this CPU with the host's, or with recorded vectors.
+    #[command(subcommand)]
+    Conform(Conform),
+}
+
+/// How instructions are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The best there is.
+    Auto,
+    /// The interpreter.
+    Interpreter,
+    /// Compiled code.
+    Translator,
+}
+
+/// The machine and its connections, the same for every way to run one.
+#[derive(Debug, Args)]
+struct Common {
+    /// Memory: a number with K, M or G (a bare number is MiB).
+    #[arg(short = 'm', value_name = "SIZE", default_value = "256M", allow_hyphen_values = true)]
+    memory: String,
+    /// Processor: 8086, 286, 386, 486, pentium, p3 or max.
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    cpu: Model,
+    /// How instructions are executed.
+    #[arg(long, value_enum, default_value = "auto")]
+    engine: Engine,
+    /// Where COM1 leads: stdio, none or file:PATH. Default: stdio, or none under --display terminal.
+    #[arg(long, value_name = "TARGET")]
+    serial: Option<serial::Target>,
+    /// Where the screen is shown.
+    #[arg(long, value_enum, default_value = "none")]
+    display: display::Target,
+    /// Port at which a guest ends the run with an exit code (a number, 0x for hexadecimal).
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    debug_exit: Option<u16>,
+    /// End the run when the guest asks for a reset.
+    #[arg(long)]
+    no_reboot: bool,
+    /// What the board does when the processor shuts down after a triple fault.
+    #[arg(long, value_enum, default_value = "stop")]
+    triple_fault: TripleFault,
+    /// Guest time: retired instructions at 100 MIPS, or the host's clock. Default: host.
+    #[arg(long, value_enum, default_value = "host")]
+    clock: ClockKind,
+    /// End the run after this many seconds of guest time.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    max_time: Option<u64>,
+    /// Write down what happens: exec, int, io (several with commas).
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    trace: Vec<What>,
+    /// File for the trace, in place of stderr.
+    #[arg(long, value_name = "FILE", requires = "trace")]
+    trace_file: Option<PathBuf>,
+    /// Print counters at the end.
+    #[arg(long)]
+    stats: bool,
+    /// Print the text screen at the end.
+    #[arg(long)]
+    dump_screen: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TripleFault {
+    /// End the run with a report.
+    Stop,
+    /// Reset the machine, as a PC's board does.
+    Reset,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// A kernel, a boot sector, or a floppy or disk image; what it is shows from its contents.
+    image: Option<PathBuf>,
+    /// A Linux, multiboot or ELF32 kernel to start without a boot disk.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Initial RAM disk (for multiboot: the module).
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// Kernel command line.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    append: String,
+    /// Where a Linux kernel is entered: at its 16-bit set-up code, or at the 32-bit kernel proper.
+    #[arg(long, value_enum, default_value = "16")]
+    entry: Entry,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Conform {
+    /// Run random instructions here and on the host's processor, and compare.
+    Native {
+        /// Number of cases.
+        #[arg(long, default_value_t = 1_000_000)]
+        cases: u64,
+        /// Seed of the random numbers.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How instructions are executed.
+        #[arg(long, value_enum, default_value = "auto")]
+        engine: Engine,
+    },
+    /// Replay recorded test vectors.
+    Vectors {
+        /// Folder with the vectors.
+        dir: PathBuf,
+        /// Processor that they were recorded on.
+        #[arg(long)]
+        cpu: Model,
+        /// How instructions are executed.
+        #[arg(long, value_enum, default_value = "auto")]
+        engine: Engine,
+    },
+}
+
+fn parse_port(text: &str) -> std::result::Result<u16, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u16::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a port is a number from 0 to 65535 or 0x0 to 0xffff".to_owned())
+}
+
+/// Seconds, with a fraction if wanted, as nanoseconds.
+fn parse_seconds(text: &str) -> std::result::Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds < 1e9 => Ok((seconds * 1e9) as u64),
+        _ => Err("a time is a number of seconds above 0".to_owned()),
+    }
+}
+
+impl Engine {
+    fn check(self) -> Result<()> {
+        match self {
+            Engine::Auto | Engine::Interpreter => Ok(()),
+            Engine::Translator => {
+                Err(Error::new("--engine translator is not in this build; use --engine interpreter or auto"))
+            }
+        }
+    }
+}
+
+impl Common {
+    fn config(&self) -> Result<MachineConfig> {
+        self.engine.check()?;
+        let mut config = MachineConfig::new();
+        config.ram = config::parse_ram(&self.memory)?;
+        config.model = self.cpu;
+        config.clock = self.clock;
+        if self.clock == ClockKind::Host {
+            config.date = config::host_date();
+        }
+        config.debug_exit = self.debug_exit;
+        config.reboot = !self.no_reboot;
+        config.reset_on_triple_fault = self.triple_fault == TripleFault::Reset;
+        Ok(config)
+    }
+
+    fn options(&self) -> Options {
+        let serial = match (&self.serial, self.display) {
+            (Some(target), _) => target.clone(),
+            (None, display::Target::None) => serial::Target::Stdio,
+            (None, _) => serial::Target::None,
+        };
+        Options {
+            serial,
+            display: self.display,
+            max_time: self.max_time,
+            trace: self.trace.clone(),
+            trace_file: self.trace_file.clone(),
+            stats: self.stats,
+            dump_screen: self.dump_screen,
+        }
+    }
+}
+
+impl Run {
+    fn run(&self) -> Result<u8> {
+        let mut config = self.common.config()?;
+        let initrd = match &self.initrd {
+            Some(path) => Some((path.display().to_string(), session::read_file(path)?)),
+            None => None,
+        };
+        let mut initrd = initrd;
+        let mut append = self.append.as_str();
+        if let Some(path) = &self.kernel {
+            let bytes = session::read_file(path)?;
+            let name = path.display().to_string();
+            let payload = crate::boot::image::kernel(&name, &bytes, append, initrd.take(), self.entry)?;
+            say(format_args!("'{name}' is {}", payload.describe()));
+            config.payload = Some(payload);
+            append = "";
+        }
+        match &self.image {
+            Some(path) => {
+                let kernel = config.payload.is_some();
+                session::insert_image(&mut config, path, append, initrd, self.entry)?;
+                let disk = config.floppy.is_some() || config.disk.is_some();
+                if kernel && !disk {
+                    return Err(Error::new(format!(
+                        "'{}' is a second kernel beside --kernel; give one",
+                        path.display()
+                    )));
+                }
+            }
+            None if self.kernel.is_none() => {
+                return Err(Error::new("nothing to run: give an image or --kernel, or try 'ring86 demo'"));
+            }
+            None => {}
+        }
+        session::run(config, &self.common.options())
+    }
+}
+
+impl Demo {
+    fn run(&self) -> Result<u8> {
+        let config = crate::demo::config(self.common.config()?)?;
+        session::run(config, &self.common.options())
+    }
+}
+
+impl Conform {
+    fn run(&self) -> Result<u8> {
+        match self {
+            Conform::Native { cases, seed, engine } => {
+                engine.check()?;
+                {
+                    let _ = (cases, seed);
+                    Ok(0)
+                }
+            }
+            Conform::Vectors { dir, cpu, engine } => {
+                engine.check()?;
+                {
+                    let _ = (dir, cpu);
+                    Ok(0)
+                }
+            }
+        }
+    }
+}
+
+/// Parses the arguments, does what they say, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init();
+    let result = match &cli.command {
+        Command::Run(run) => run.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Conform(conform) => conform.run(),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        say(format_args!("{error}"));
+        code::HOST
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_and_times() {
+        assert_eq!(parse_port("0xf4"), Ok(0xf4));
+        assert_eq!(parse_port("244"), Ok(244));
+        assert!(parse_port("65536").is_err() && parse_port("f4").is_err());
+        assert_eq!(parse_seconds("1.5"), Ok(1_500_000_000));
+        for bad in ["0", "-1", "nan", "inf", "x", ""] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

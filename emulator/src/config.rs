@@ -1,0 +1,164 @@
+//! What a machine is made of, checked before anything is built.
+
+use crate::boot::Payload;
+use crate::error::{Error, Result};
+use crate::scheduler::ClockKind;
+use ring86_devices::rtc::DateTime;
+use ring86_translator::Model;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Least RAM: the first megabyte, which holds the shadow of the firmware.
+pub const MIN_RAM: u64 = 1 << 20;
+/// Most RAM: what the 36 address lines of a 32-bit processor with PAE reach beside the PCI hole.
+pub const MAX_RAM: u64 = 60 << 30;
+
+/// A drive's contents, held in memory: what a guest writes lives as long as the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Medium {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The medium's write protection is on.
+    pub read_only: bool,
+}
+
+/// Everything that makes one machine differ from another.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// RAM in bytes, a multiple of 4 KiB.
+    pub ram: u64,
+    /// Processor model.
+    pub model: Model,
+    /// Where guest time comes from.
+    pub clock: ClockKind,
+    /// What the real-time clock shows at power-on.
+    pub date: DateTime,
+    /// Port of the debug-exit device, if there is one.
+    pub debug_exit: Option<u16>,
+    /// Started in place of a boot disk.
+    pub payload: Option<Payload>,
+    /// Floppy in drive A.
+    pub floppy: Option<Medium>,
+    /// First hard disk.
+    pub disk: Option<Medium>,
+    /// A reset requested by the guest restarts it; otherwise it ends the run.
+    pub reboot: bool,
+    /// A shutdown of the processor (triple fault) resets it, as on a PC's board; otherwise it ends the run with a
+    /// report.
+    pub reset_on_triple_fault: bool,
+}
+
+impl MachineConfig {
+    /// 64 MiB, the fullest processor, the virtual clock and a fixed date: what tests start from.
+    pub fn new() -> Self {
+        MachineConfig {
+            ram: 64 << 20,
+            model: Model::Max,
+            clock: ClockKind::Virtual,
+            date: DateTime { year: 2026, month: 1, day: 1, hour: 12, minute: 0, second: 0 },
+            debug_exit: None,
+            payload: None,
+            floppy: None,
+            disk: None,
+            reboot: true,
+            reset_on_triple_fault: false,
+        }
+    }
+}
+
+impl Default for MachineConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Parses a memory size: a number with K, M, G or T (binary multiples; a bare number is MiB).
+///
+/// # Errors
+/// One sentence if the text is no size or the machine cannot have that much or that little.
+pub fn parse_ram(text: &str) -> Result<u64> {
+    let bad = || Error::new(format!("-m {text}: not a size; write for example 64M or 2G"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "K" | "KB" | "KIB" => 10,
+        "" | "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err(bad()),
+    };
+    let bytes = number.saturating_mul(1 << shift);
+    if bytes < MIN_RAM {
+        return Err(Error::new(format!("-m {text}: a PC needs at least 1M of memory")));
+    }
+    if bytes > MAX_RAM {
+        return Err(Error::new(format!("-m {text}: more than the {}G this machine can address", MAX_RAM >> 30)));
+    }
+    Ok(bytes & !0xfff)
+}
+
+/// The host's date and time, UTC, for the real-time clock.
+pub fn host_date() -> DateTime {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    date_of(seconds)
+}
+
+/// The civil date of `seconds` after 1970-01-01 00:00:00 UTC.
+fn date_of(seconds: u64) -> DateTime {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years counted from March make the leap day the last of the year; 400 years have 146,097 days.
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    DateTime {
+        year: year as u16,
+        month: month as u8,
+        day: day as u8,
+        hour: (rest / 3_600) as u8,
+        minute: (rest / 60 % 60) as u8,
+        second: (rest % 60) as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_ram("64M"), Ok(64 << 20));
+        assert_eq!(parse_ram("64"), Ok(64 << 20));
+        assert_eq!(parse_ram("2g"), Ok(2 << 30));
+        assert_eq!(parse_ram("1023K").map_err(|e| e.to_string().contains("at least 1M")), Err(true));
+        for (text, says) in [
+            ("0", "at least 1M"),
+            ("1T", "60G"),
+            ("99999999999999999999", "not a size"),
+            ("18446744073709551615", "60G"),
+            ("", "not a size"),
+            ("x", "not a size"),
+            ("64Q", "not a size"),
+            ("-1", "not a size"),
+        ] {
+            let error = parse_ram(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        let d = |s| {
+            let d = date_of(s);
+            (d.year, d.month, d.day, d.hour, d.minute, d.second)
+        };
+        assert_eq!(d(0), (1970, 1, 1, 0, 0, 0));
+        assert_eq!(d(951_827_696), (2000, 2, 29, 12, 34, 56));
+        assert_eq!(d(1_709_251_199), (2024, 2, 29, 23, 59, 59));
+        assert_eq!(d(1_735_689_599), (2024, 12, 31, 23, 59, 59));
+    }
+}

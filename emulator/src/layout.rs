@@ -1,0 +1,251 @@
+//! The PC's physical address space: where RAM, the firmware and the devices lie, and what the firmware is told of it.
+//!
+//! RAM offsets equal physical addresses below the PCI hole; RAM beyond it continues at 4 GiB. The firmware's bytes lie
+//! behind RAM in the same block of host memory.
+
+use crate::error::{Error, Result};
+use ring86_translator::{Backing, Memory, Pins};
+use std::sync::Arc;
+
+/// End of conventional memory and start of the VGA window.
+pub const VGA_WINDOW: u64 = 0xa_0000;
+/// End of the VGA window; option ROMs and the BIOS follow.
+pub const VGA_WINDOW_END: u64 = 0xc_0000;
+/// Where the option ROM that starts a payload lies.
+pub const OPTION_ROM: u64 = 0xc_8000;
+/// Start of the 64 KiB system BIOS below 1 MiB.
+pub const BIOS: u64 = 0xf_0000;
+/// End of the first megabyte.
+pub const HIGH: u64 = 0x10_0000;
+/// RAM below 4 GiB ends here at the latest: PCI windows, I/O APIC, local APIC and the BIOS lie above.
+pub const PCI_HOLE: u64 = 0xc000_0000;
+/// Where RAM that does not fit below [`PCI_HOLE`] continues.
+pub const FOUR_GIB: u64 = 1 << 32;
+/// Start of the extended BIOS data area, whose size the BIOS fixes at 1 KiB.
+pub const EBDA: u64 = 0x9_fc00;
+
+/// What one of the regions that the host bridge's PAM registers govern does for reads and for writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadowing {
+    /// First physical address.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Reads come from RAM, not from the ROM.
+    pub read_ram: bool,
+    /// Writes go to RAM, not to the bus.
+    pub write_ram: bool,
+}
+
+/// One line of the memory map handed to operating systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct E820 {
+    /// First physical address.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// 1 usable RAM, 2 reserved.
+    pub kind: u32,
+}
+
+/// Guest memory with the map of a PC.
+pub struct Layout {
+    memory: Arc<Memory>,
+    ram: u64,
+    /// Offset of the system BIOS behind RAM.
+    bios: u64,
+    bios_len: u64,
+    /// Offset of the 2 KiB-granular option ROM's page behind RAM, if there is one.
+    option_rom: Option<u64>,
+}
+
+impl Layout {
+    /// `ram` bytes of RAM (a multiple of 4 KiB), `bios` at the top of 1 MiB and of 4 GiB, and `option_rom` (at most
+    /// 4 KiB) at [`OPTION_ROM`].
+    ///
+    /// # Errors
+    /// If the host has no room for that much memory.
+    pub fn new(ram: u64, bios: &[u8], option_rom: Option<&[u8]>, pins: Arc<Pins>) -> Result<Self> {
+        let bios_len = (bios.len() as u64).next_multiple_of(4096);
+        let no_room = |why: &dyn std::fmt::Display| {
+            Error::new(format!("-m {}M: the host cannot provide that much memory ({why})", ram >> 20))
+        };
+        let ram_len = usize::try_from(ram).map_err(|e| no_room(&e))?;
+        let memory = Memory::new(ram_len, bios_len as usize + 4096, pins).map_err(|e| no_room(&e))?;
+        let memory = Arc::new(memory);
+        memory.ram().write_bytes(ram_len, bios);
+        let option = ram + bios_len;
+        memory.ram().write_bytes(option as usize, option_rom.unwrap_or(&[]));
+        let layout = Layout { memory, ram, bios: ram, bios_len, option_rom: option_rom.map(|_| option) };
+        layout.reset();
+        Ok(layout)
+    }
+
+    /// The memory itself.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// End of RAM below 4 GiB.
+    pub fn low_end(&self) -> u64 {
+        self.ram.min(PCI_HOLE)
+    }
+
+    /// End of RAM above 4 GiB, or 4 GiB if there is none.
+    pub fn high_end(&self) -> u64 {
+        FOUR_GIB + self.ram.saturating_sub(PCI_HOLE)
+    }
+
+    /// The map as after a hardware reset: the firmware's ROMs read, nothing shadowed.
+    pub fn reset(&self) {
+        let m = &self.memory;
+        m.map_region(0, VGA_WINDOW, Backing::Ram(0), Backing::Ram(0));
+        m.map_region(VGA_WINDOW, VGA_WINDOW_END - VGA_WINDOW, Backing::Bus, Backing::Bus);
+        if self.low_end() > HIGH {
+            m.map_region(HIGH, self.low_end() - HIGH, Backing::Ram(HIGH), Backing::Ram(HIGH));
+        }
+        if self.high_end() > FOUR_GIB {
+            let ram = Backing::Ram(PCI_HOLE);
+            m.map_region(FOUR_GIB, self.high_end() - FOUR_GIB, ram, ram);
+        }
+        m.map_region(FOUR_GIB - self.bios_len, self.bios_len, Backing::Ram(self.bios), Backing::Bus);
+        self.shadow(&[Shadowing {
+            start: VGA_WINDOW_END,
+            len: HIGH - VGA_WINDOW_END,
+            read_ram: false,
+            write_ram: false,
+        }]);
+    }
+
+    /// Maps the regions between C0000h and FFFFFh as the host bridge's PAM registers say.
+    pub fn shadow(&self, regions: &[Shadowing]) {
+        for region in regions {
+            let write = if region.write_ram { Backing::Ram(region.start) } else { Backing::Bus };
+            let read = if region.read_ram { Backing::Ram(region.start) } else { Backing::Bus };
+            self.memory.map_region(region.start, region.len, read, write);
+            if !region.read_ram {
+                self.map_rom(region, write, BIOS.max(HIGH - self.bios_len), self.bios_len.min(HIGH - BIOS), self.bios);
+                if let Some(offset) = self.option_rom {
+                    self.map_rom(region, write, OPTION_ROM, 4096, offset);
+                }
+            }
+        }
+    }
+
+    /// Lays the part of a ROM that a region covers over the region.
+    fn map_rom(&self, region: &Shadowing, write: Backing, rom: u64, len: u64, offset: u64) {
+        let start = rom.max(region.start);
+        let end = (rom + len).min(region.start + region.len);
+        if start < end {
+            let write = match write {
+                Backing::Ram(_) => Backing::Ram(start),
+                Backing::Bus => Backing::Bus,
+            };
+            self.memory.map_region(start, end - start, Backing::Ram(offset + (start - rom)), write);
+        }
+    }
+
+    /// The memory map for operating systems started without asking the BIOS.
+    pub fn e820(&self) -> Vec<E820> {
+        let mut map = vec![
+            E820 { start: 0, len: EBDA, kind: 1 },
+            E820 { start: EBDA, len: VGA_WINDOW - EBDA, kind: 2 },
+            E820 { start: BIOS, len: HIGH - BIOS, kind: 2 },
+        ];
+        if self.low_end() > HIGH {
+            map.push(E820 { start: HIGH, len: self.low_end() - HIGH, kind: 1 });
+        }
+        map.push(E820 { start: FOUR_GIB - self.bios_len, len: self.bios_len, kind: 2 });
+        if self.high_end() > FOUR_GIB {
+            map.push(E820 { start: FOUR_GIB, len: self.high_end() - FOUR_GIB, kind: 1 });
+        }
+        map
+    }
+
+    /// The battery-backed RAM of the clock chip as a set-up program leaves it: memory sizes, floppy type, boot order.
+    /// `floppy` is the drive's type (4 is 1.44 MB); `disk_first` boots the hard disk before the floppy.
+    pub fn cmos(&self, floppy: u8, disk_first: bool) -> [u8; 256] {
+        let mut cmos = [0; 256];
+        let mut word = |at: usize, value: u64| {
+            cmos[at] = value as u8;
+            cmos[at + 1] = (value >> 8) as u8;
+        };
+        let extended = (self.low_end() - HIGH.min(self.low_end())) >> 10;
+        word(0x15, 640);
+        word(0x17, extended.min(0xfc00));
+        word(0x30, extended.min(0xfc00));
+        word(0x34, self.low_end().saturating_sub(16 << 20) >> 16);
+        let high = (self.high_end() - FOUR_GIB) >> 16;
+        word(0x5b, high);
+        cmos[0x5d] = (high >> 16) as u8;
+        cmos[0x10] = floppy << 4;
+        // Equipment: VGA, 80x25 colour is bits 5-4 = 0; bit 1 a coprocessor, bit 0 a floppy drive.
+        cmos[0x14] = 0x02 | u8::from(floppy != 0);
+        cmos[0x32] = 0x20;
+        cmos[0x3d] = if disk_first { 0x12 } else { 0x21 };
+        cmos[0x38] = 0x30;
+        cmos
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(ram: u64) -> Layout {
+        let mut bios = vec![0xaa; 0x1_0000];
+        bios[0xfff0] = 0xea;
+        Layout::new(ram, &bios, Some(&[0x55, 0xaa, 1]), Arc::new(Pins::default())).unwrap()
+    }
+
+    fn peek(l: &Layout, addr: u64) -> u8 {
+        let mut b = [0];
+        l.memory().dma_read(addr, &mut b);
+        b[0]
+    }
+
+    #[test]
+    fn the_bios_ends_at_one_megabyte_and_at_four_gigabytes() {
+        let l = layout(2 << 20);
+        assert_eq!((peek(&l, 0xffff0), peek(&l, 0xffff_fff0)), (0xea, 0xea));
+        assert_eq!((peek(&l, OPTION_ROM), peek(&l, 0xd_0000)), (0x55, 0xff));
+        l.memory().dma_write(0xffff0, &[1]);
+        assert_eq!(peek(&l, 0xffff0), 0xea);
+        assert_eq!(peek(&l, 2 << 20), 0xff);
+        l.memory().dma_write((2 << 20) - 1, &[7]);
+        assert_eq!(peek(&l, (2 << 20) - 1), 7);
+    }
+
+    #[test]
+    fn shadowing_copies_and_protects() {
+        let l = layout(2 << 20);
+        let mut f = Shadowing { start: BIOS, len: 0x1_0000, read_ram: false, write_ram: true };
+        l.shadow(&[f]);
+        l.memory().dma_write(0xffff0, &[1]);
+        assert_eq!(peek(&l, 0xffff0), 0xea);
+        f.read_ram = true;
+        l.shadow(&[f]);
+        assert_eq!(peek(&l, 0xffff0), 1);
+        f.write_ram = false;
+        l.shadow(&[f]);
+        l.memory().dma_write(0xffff0, &[2]);
+        assert_eq!(peek(&l, 0xffff0), 1);
+        l.reset();
+        assert_eq!(peek(&l, 0xffff0), 0xea);
+    }
+
+    #[test]
+    fn ram_beyond_the_hole_continues_at_four_gigabytes() {
+        let l = layout(PCI_HOLE + (1 << 20));
+        assert_eq!(l.low_end(), PCI_HOLE);
+        assert_eq!(l.high_end(), FOUR_GIB + (1 << 20));
+        assert_eq!(peek(&l, PCI_HOLE), 0xff);
+        l.memory().dma_write(FOUR_GIB + 5, &[9]);
+        assert_eq!(peek(&l, FOUR_GIB + 5), 9);
+        let usable: u64 = l.e820().iter().filter(|e| e.kind == 1).map(|e| e.len).sum();
+        assert_eq!(usable, PCI_HOLE + (1 << 20) - (HIGH - EBDA));
+        let cmos = l.cmos(4, false);
+        assert_eq!((cmos[0x5b], cmos[0x34], cmos[0x35]), (16, 0x00, 0xbf));
+        assert_eq!((cmos[0x17], cmos[0x18]), (0x00, 0xfc));
+    }
+}

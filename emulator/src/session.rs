@@ -1,0 +1,230 @@
+//! One run of a machine for a user: host input and output, limits, and the exit code.
+
+use crate::boot::image::{self, Kind};
+use crate::boot::linux::Entry;
+use crate::config::{MachineConfig, Medium};
+use crate::display::{self, TerminalDisplay};
+use crate::error::{Error, Result};
+use crate::logging::say;
+use crate::machine::{Machine, Outcome};
+use crate::serial::{self, Serial};
+use crate::terminal::Stop;
+use crate::trace::{Trace, What};
+use ring86_devices::Time;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Exit codes other than the debug exit's, which are odd. All of these are even.
+pub mod code {
+    /// The guest switched the power off, or asked for a reset under `--no-reboot`.
+    pub const OFF: u8 = 0;
+    /// The command line is wrong (clap's own code).
+    pub const USAGE: u8 = 2;
+    /// The guest halted with interrupts off.
+    pub const HALTED: u8 = 122;
+    /// `--max-time` is over.
+    pub const TIME: u8 = 124;
+    /// The processor shut down after a triple fault.
+    pub const TRIPLE_FAULT: u8 = 126;
+    /// The host: a file, the terminal or memory.
+    pub const HOST: u8 = 120;
+    /// Stopped from outside: Ctrl-A X or a signal.
+    pub const STOPPED: u8 = 128;
+}
+
+/// Most bytes that a kernel, an initial RAM disk or a disk image may have, since they are held in memory.
+const MAX_FILE: u64 = 2 << 30;
+
+/// How a run is connected to the host.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where COM1 leads.
+    pub serial: serial::Target,
+    /// Where the screen is shown.
+    pub display: display::Target,
+    /// End after this much guest time.
+    pub max_time: Option<Time>,
+    /// What to trace.
+    pub trace: Vec<What>,
+    /// Where to.
+    pub trace_file: Option<PathBuf>,
+    /// Print counters at the end.
+    pub stats: bool,
+    /// Print the text screen at the end.
+    pub dump_screen: bool,
+}
+
+/// Reads all of a file.
+///
+/// # Errors
+/// If the host refuses, or it is too large to be held in memory.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let meta = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?;
+    if meta.is_dir() {
+        return Err(Error::new(format!("cannot read '{}': it is a folder", path.display())));
+    }
+    if meta.len() > MAX_FILE {
+        return Err(Error::new(format!("'{}' is larger than the 2 GiB this build holds in memory", path.display())));
+    }
+    std::fs::read(path).map_err(|e| Error::io("read", path, &e))
+}
+
+/// Puts the file at `path` where its contents say it belongs, and tells the user what it was taken for.
+///
+/// # Errors
+/// One sentence if it is no image, or one that this build cannot start.
+pub fn insert_image(
+    config: &mut MachineConfig,
+    path: &Path,
+    append: &str,
+    initrd: Option<(String, Vec<u8>)>,
+    entry: Entry,
+) -> Result<()> {
+    let bytes = read_file(path)?;
+    let name = path.display().to_string();
+    let len = bytes.len();
+    let kind = image::recognise(&bytes).ok_or_else(|| image::unknown(&name, len))?;
+    match kind {
+        Kind::Linux | Kind::Multiboot | Kind::Elf => {
+            let payload = image::kernel(&name, &bytes, append, initrd, entry)?;
+            say(format_args!("'{name}' is {}", payload.describe()));
+            config.payload = Some(payload);
+            return Ok(());
+        }
+        Kind::Cd => {
+            return Err(Error::new(format!("'{name}' is a CD image, and this build has no CD drive yet")));
+        }
+        Kind::Floppy | Kind::Disk => {}
+    }
+    if initrd.is_some() || !append.is_empty() {
+        return Err(Error::new(format!("'{name}' is a disk image, which takes no --initrd and no --append")));
+    }
+    let (what, slot) =
+        if kind == Kind::Floppy { ("floppy", &mut config.floppy) } else { ("hard disk", &mut config.disk) };
+    say(format_args!(
+        "'{name}' is a {what} image of {} KiB; what the guest writes to it is not kept",
+        len.div_ceil(1024)
+    ));
+    let bytes = if kind == Kind::Floppy { image::floppy(bytes) } else { bytes };
+    *slot = Some(Medium { bytes, read_only: false });
+    Ok(())
+}
+
+/// Builds the machine of `config` and runs it to its end. Returns the process's exit code.
+///
+/// # Errors
+/// Whatever the host refuses, in one sentence.
+pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
+    if options.display == display::Target::Window {
+        return Err(Error::new("--display window is not in this build; use --display terminal or none"));
+    }
+    if options.display == display::Target::Terminal && options.serial == serial::Target::Stdio {
+        return Err(Error::new(
+            "--display terminal and --serial stdio both want the terminal; use --serial file:F or none",
+        ));
+    }
+    let reboots = config.reboot;
+    let trace = Trace::new(&options.trace, options.trace_file.as_deref())?;
+    let mut machine = Machine::new(config)?;
+    machine.set_trace(trace);
+    let stop = Stop::on_signals(machine.waker())?;
+    let start = Instant::now();
+    let ended = connect_and_run(&mut machine, options, &stop);
+    let elapsed = start.elapsed().as_secs_f64();
+    machine.flush_trace();
+    if options.dump_screen {
+        print!("{}", machine.screen_text());
+    }
+    if options.stats {
+        print_stats(&machine, elapsed);
+    }
+    Ok(match ended? {
+        End::Outcome(outcome) => conclude(outcome, reboots)?,
+        End::Time => {
+            say(format_args!("the time limit is reached"));
+            code::TIME
+        }
+        End::Stopped => code::STOPPED,
+    })
+}
+
+/// How the loop ended.
+enum End {
+    Outcome(Outcome),
+    Time,
+    Stopped,
+}
+
+/// The loop, with the terminal taken over for as long as it runs.
+fn connect_and_run(machine: &mut Machine, options: &Options, stop: &Stop) -> Result<End> {
+    let mut serial = Serial::open(&options.serial, machine.waker())?;
+    if serial.is_terminal() {
+        say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
+    }
+    let mut display = match options.display {
+        display::Target::Terminal => Some(TerminalDisplay::open(machine.waker())?),
+        _ => None,
+    };
+    let limit = options.max_time.unwrap_or(Time::MAX);
+    loop {
+        let outcome = machine.slice(limit);
+        let mut leave = serial.pump(machine)?;
+        if let Some(display) = &mut display {
+            leave |= display.pump(machine)?;
+        }
+        if let Some(outcome) = outcome {
+            return Ok(End::Outcome(outcome));
+        }
+        if leave || stop.requested() {
+            return Ok(End::Stopped);
+        }
+        if machine.now() >= limit {
+            return Ok(End::Time);
+        }
+    }
+}
+
+/// Tells the user why it ended, where that is not plain, and picks the exit code.
+fn conclude(outcome: Outcome, reboots: bool) -> Result<u8> {
+    Ok(match outcome {
+        Outcome::PowerOff => code::OFF,
+        Outcome::Reset => {
+            debug_assert!(!reboots, "a machine that may reboot does not end with a reset");
+            code::OFF
+        }
+        Outcome::DebugExit(value) => (value << 1 | 1) as u8,
+        Outcome::TripleFault(fault) => {
+            eprintln!("{}", fault.report.trim_end());
+            code::TRIPLE_FAULT
+        }
+        Outcome::Halted => {
+            say(format_args!("the guest halted with interrupts off, so nothing can happen any more"));
+            code::HALTED
+        }
+        Outcome::Failed(error) => return Err(error),
+    })
+}
+
+fn print_stats(machine: &Machine, seconds: f64) {
+    let s = machine.stats();
+    let (resets, slices) = machine.counts();
+    let executed = machine.executed();
+    let mips = executed as f64 / seconds.max(1e-9) / 1e6;
+    let guest = machine.now() as f64 / 1e9;
+    eprintln!("guest instructions   {executed}");
+    eprintln!("host seconds         {seconds:.3}");
+    eprintln!("guest seconds        {guest:.3}");
+    eprintln!("million instr/s      {mips:.1}");
+    eprintln!("slices               {slices}");
+    eprintln!("resets               {resets}");
+    eprintln!("blocks lifted        {}", s.blocks_lifted);
+    eprintln!("blocks run           {}", s.blocks_run);
+    eprintln!("blocks invalidated   {}", s.invalidated);
+    eprintln!("page walks           {}", s.walks);
+    eprintln!("shadow flushes       {}", s.flushes);
+    eprintln!("device loads/stores  {}", s.mmio);
+    eprintln!("port accesses        {}", s.ports);
+    eprintln!("exceptions           {}", s.exceptions);
+    eprintln!("interrupts           {}", s.interrupts);
+    eprintln!("helper calls         {}", s.helpers);
+}
