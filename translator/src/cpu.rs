@@ -211,7 +211,7 @@ impl Cpu {
 
     /// Pins that matter in the present state.
     #[inline(always)]
-    fn watched(&self) -> u32 {
+    pub(crate) fn watched(&self) -> u32 {
         if self.state.sys_flags & eflags::IF != 0 { !0 } else { !pins::INTR }
     }
 
@@ -258,6 +258,7 @@ impl Cpu {
         // RF covers one instruction; IRET and POPF that load it keep it for the next.
         if rf && self.retired != before && !std::mem::take(&mut self.rf_loaded) {
             self.state.sys_flags &= !eflags::RF;
+            self.state.update_mode();
         }
         let mut dr6 = std::mem::take(&mut self.state.pending_debug);
         if tf && !std::mem::take(&mut self.tf_consumed) {

@@ -20,7 +20,7 @@ impl Cpu {
         loop {
             let id = self.lookup(bus)?;
             let special = self.run_block(bus, id, end - self.retired)?;
-            if special || self.retired >= end || self.pins.get() != 0 {
+            if special || self.retired >= end || self.pins.get() & self.watched() != 0 {
                 return Ok(());
             }
         }

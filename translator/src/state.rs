@@ -577,7 +577,8 @@ impl State {
         if align || data_bp {
             m |= mode::CHECKED;
         }
-        if code_bp || self.sys_flags & eflags::TF != 0 {
+        // RF is there to be cleared after one instruction.
+        if code_bp || self.sys_flags & (eflags::TF | eflags::RF) != 0 {
             m |= mode::STEP;
         }
         for (i, s) in self.segs.iter().enumerate() {

@@ -167,10 +167,18 @@ pub(crate) fn i8086(cpu: &mut Cpu, bus: &mut dyn Bus, a: u64, b: u64, what: u32)
     }
 }
 
-/// Selectors of [`fpu_env`].
-pub mod env {}
-
-/// x87 state in memory.
-pub(crate) fn fpu_env(_cpu: &mut Cpu, _bus: &mut dyn Bus, _seg: SegReg, _off: u64, _imm: u32) -> Res<()> {
-    Err(Fault::ud())
+/// Which state [`super::fpu_env::run`] moves.
+pub mod env {
+    /// FSTENV.
+    pub const FSTENV: u32 = 0;
+    /// FLDENV.
+    pub const FLDENV: u32 = 1;
+    /// FSAVE.
+    pub const FSAVE: u32 = 2;
+    /// FRSTOR.
+    pub const FRSTOR: u32 = 3;
+    /// FXSAVE.
+    pub const FXSAVE: u32 = 4;
+    /// FXRSTOR.
+    pub const FXRSTOR: u32 = 5;
 }

@@ -4,6 +4,7 @@
 //! helper that returns a fault has changed nothing (string instructions: has finished whole elements). RIP is the
 //! block's start while a helper runs; helpers that need the address of the next instruction get its offset in `imm`.
 
+pub mod fpu_env;
 pub mod misc;
 pub mod string;
 
@@ -128,6 +129,8 @@ pub enum Helper {
     Cmpxchg8b,
     /// x87 and SSE state in memory; a: offset; imm: [`misc::env`].
     FpuEnv,
+    /// Stores the result of an x87 store operation; a: offset; imm: segment, size << 8, slots << 16 and << 24.
+    FpuStore,
     /// MASKMOVQ, MASKMOVDQU; a: offset; imm: segment, data register << 8, mask register << 16, 1 << 24 for MMX.
     MaskMove,
     /// 80-bit store: the operands' writability is checked before anything changes; a: offset; imm: segment, size << 8.
@@ -238,7 +241,8 @@ pub(crate) fn call(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Sl
             return if outside { Err(Fault::new(vector::BR)) } else { Ok(()) };
         }
         Helper::Cmpxchg8b => return misc::cmpxchg8b(cpu, bus, seg(imm), x),
-        Helper::FpuEnv => return misc::fpu_env(cpu, bus, seg(imm), x, imm),
+        Helper::FpuEnv => return fpu_env::run(cpu, bus, seg(imm), x, imm),
+        Helper::FpuStore => return fpu_env::store(cpu, bus, seg(imm), x, imm),
         Helper::MaskMove => return misc::mask_move(cpu, bus, seg(imm), x, imm),
         Helper::Probe => {
             let size = imm >> 8 & 0xff;
