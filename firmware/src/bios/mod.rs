@@ -1,0 +1,66 @@
+//! The system BIOS: segment F000h, code from 8000h, tables from D000h, the PC's customary entry points from E000h.
+
+mod boot;
+mod chipset;
+mod cmos;
+mod disk;
+mod disk_io;
+mod entry_points;
+mod floppy;
+mod floppy_chip;
+mod frames;
+mod keyboard_codes;
+mod keyboard_irq;
+mod keyboard_service;
+mod memory;
+mod messages;
+mod mouse;
+mod pci;
+mod pci_service;
+mod ports;
+mod post;
+mod system;
+mod timer;
+
+use crate::asm::{Builder, Emit, Symbols, assemble};
+use crate::tables;
+
+/// Where the VGA BIOS ends and this BIOS's code starts.
+const CODE_START: u16 = 0x8000;
+
+/// Fills the 64 KiB image around the VGA BIOS. Returns it with the addresses of its labels.
+pub fn image(video: &[u8]) -> (Vec<u8>, Symbols) {
+    let (code, symbols) = assemble(CODE_START, &emit);
+    let start = usize::from(CODE_START);
+    let end = start + code.len();
+    assert!(end <= usize::from(tables::START), "code ends at {end:#x}, inside the tables");
+    let mut image = vec![0; 0x1_0000];
+    image[..video.len()].copy_from_slice(video);
+    image[start..end].copy_from_slice(&code);
+    tables::place(&mut image);
+    entry_points::place(&mut image, &symbols);
+    (image, symbols)
+}
+
+fn emit(b: &mut Builder) -> Emit {
+    post::emit(b)?;
+    chipset::emit(b)?;
+    cmos::emit(b)?;
+    memory::emit(b)?;
+    pci::emit(b)?;
+    messages::emit(b)?;
+    boot::emit(b)?;
+    timer::emit(b)?;
+    keyboard_irq::emit(b)?;
+    keyboard_codes::emit(b)?;
+    keyboard_service::emit(b)?;
+    mouse::emit(b)?;
+    floppy::emit(b)?;
+    floppy_chip::emit(b)?;
+    disk::emit(b)?;
+    disk_io::emit(b)?;
+    system::emit(b)?;
+    ports::emit(b)?;
+    pci_service::emit(b)?;
+    frames::emit(b)
+}
