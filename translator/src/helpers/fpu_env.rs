@@ -34,7 +34,7 @@ impl Cpu {
         Ok(())
     }
 
-    fn probe_range(&mut self, seg: SegReg, at: u64, len: u64) -> Res<()> {
+    fn probe_image(&mut self, seg: SegReg, at: u64, len: u64) -> Res<()> {
         let mut n = 0;
         while n < len {
             self.probe_seg(seg, at.wrapping_add(n) & 0xffff_ffff, 1)?;
@@ -165,14 +165,14 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64, imm: 
     let env_len: u64 = if wide { 28 } else { 14 };
     match imm >> 8 & 0xff {
         env::FSTENV => {
-            cpu.probe_range(seg, off, env_len)?;
+            cpu.probe_image(seg, off, env_len)?;
             let bytes = cpu.environment(wide);
             cpu.put(bus, seg, off, &bytes)?;
             cpu.state.fpu.cw |= 0x3f;
             cpu.state.x87_summary();
         }
         env::FSAVE => {
-            cpu.probe_range(seg, off, env_len + 80)?;
+            cpu.probe_image(seg, off, env_len + 80)?;
             let mut bytes = cpu.environment(wide);
             let f = &cpu.state.fpu;
             for i in 0..8u8 {
@@ -203,7 +203,7 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64, imm: 
                 return Err(Fault::gp(0));
             }
             if what == env::FXSAVE {
-                cpu.probe_range(seg, off, 512)?;
+                cpu.probe_image(seg, off, 512)?;
                 let m = cpu.fxsave_image();
                 // XMM registers are part of the image only when the system enabled them.
                 let len = if cpu.state.cr4 & cr::OSFXSR != 0 { 288 } else { 160 };
