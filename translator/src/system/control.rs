@@ -3,6 +3,7 @@
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
+use crate::mmu::walk::pte;
 use crate::model::Model;
 use crate::state::{SegReg, TableReg, cr};
 
@@ -157,12 +158,13 @@ impl Cpu {
     /// INVLPG of the page at linear address `lin`.
     pub(crate) fn invlpg(&mut self, lin: u64) -> Res<()> {
         self.require_cpl0()?;
-        // A large page is shadowed in small pieces, all of which go with it.
-        let large = self.explain_walk(lin).iter().any(|s| s.level == "PDE" && s.value & 0x81 == 0x81);
-        if large {
-            self.flush_shadow(false)
+        // The shadow has 4 KiB pieces. One piece is enough while the directory names a page table; where it maps a
+        // large page, or did before it was cleared, all pieces of that page have to go.
+        let pde = self.explain_walk(lin).into_iter().find(|s| s.level == "PDE");
+        if pde.is_some_and(|s| s.value & (pte::P | pte::PS) == pte::P) {
+            self.shadow.flush_page(lin & 0xffff_ffff);
         } else {
-            self.shadow.flush_page(lin & 0xffff_ffff)
+            self.flush_shadow(false);
         }
         Ok(())
     }

@@ -376,7 +376,7 @@ mod tests {
             "EIP=00007c00",
             "IDT entry 0eh: at c0000070, which is not mapped",
             "GDT entry 0008: 00cf9b000000ffff at 00020008: 32-bit code, readable, base 00000000 limit ffffffff DPL 0",
-            "walk of EIP 00007c00: PDE a3 at 30000 (P RW A) -> 7c00",
+            "walk of EIP 00007c00: PDE 83 at 30000 (P RW) -> 7c00",
             "walk of fault address deadbeef: PDE 0 at 30de8 (not present) -> nothing",
             "bytes at EIP: f4 22 33 44",
         ] {

@@ -3,6 +3,7 @@
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
+use crate::state::cr;
 
 impl Cpu {
     /// Raises #GP(0) unless `size` bytes of ports from `port` may be used.
@@ -25,10 +26,30 @@ impl Cpu {
         if bits >> (port & 7) & mask != 0 { Err(Fault::gp(0)) } else { Ok(()) }
     }
 
+    /// Notes I/O breakpoints that the access hits (SDM vol. 3, 17.2.4): R/W field 10b with CR4.DE.
+    fn watch_port(&mut self, port: u16, size: u8) {
+        let dr7 = self.state.dr[7];
+        if dr7 & 0xff == 0 || self.state.cr4 & cr::DE == 0 {
+            return;
+        }
+        let port = u64::from(port);
+        for i in 0..4 {
+            let len = [1, 2, 8, 4][(dr7 >> (18 + i * 4) & 3) as usize];
+            let start = self.state.dr[i as usize] & !(len - 1) & 0xffff;
+            let kind = dr7 >> (16 + i * 4) & 3;
+            let hit = port < start + len && start < port + u64::from(size);
+            if dr7 >> (i * 2) & 3 != 0 && kind == 2 && hit {
+                self.state.pending_debug |= 1 << i;
+                self.bail = true;
+            }
+        }
+    }
+
     /// IN: checks, then reads `size` (1, 2 or 4) bytes.
     pub(crate) fn port_in(&mut self, bus: &mut dyn Bus, port: u16, size: u8) -> Res<u32> {
         self.check_io(bus, port, size)?;
         self.stats.ports += 1;
+        self.watch_port(port, size);
         let v = bus.port_read(self.now(), port, size);
         self.after_device();
         Ok(v & u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4))))
@@ -38,6 +59,7 @@ impl Cpu {
     pub(crate) fn port_out(&mut self, bus: &mut dyn Bus, port: u16, size: u8, v: u32) -> Res<()> {
         self.check_io(bus, port, size)?;
         self.stats.ports += 1;
+        self.watch_port(port, size);
         bus.port_write(self.now(), port, size, v & u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4))));
         self.after_device();
         Ok(())
@@ -50,6 +72,21 @@ mod tests {
     use super::*;
     use crate::model::Model;
     use crate::state::eflags;
+
+    #[test]
+    fn io_breakpoints() {
+        let mut r = Rig::protected(Model::Max);
+        r.cpu.state.dr[1] = 0x3f8;
+        // Enabled by L1, R/W 10b, four bytes.
+        r.cpu.state.dr[7] = 0x400 | 1 << 2 | 0xe << 20;
+        r.run(|c, b| c.port_in(b, 0x3fb, 1)).unwrap();
+        assert_eq!(r.cpu.state.pending_debug, 0, "CR4.DE is clear");
+        r.cpu.state.cr4 |= cr::DE;
+        r.run(|c, b| c.port_out(b, 0x3fc, 1, 0)).unwrap();
+        assert_eq!(r.cpu.state.pending_debug, 0);
+        r.run(|c, b| c.port_in(b, 0x3fb, 1)).unwrap();
+        assert_eq!(r.cpu.state.pending_debug, 2);
+    }
 
     #[test]
     fn bitmap() {

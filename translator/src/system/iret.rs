@@ -147,7 +147,7 @@ mod tests {
 
     fn push(r: &mut Rig, osize: u8, values: &[u32]) {
         for v in values {
-            r.run(|c, b| c.push(b, osize, *v)).unwrap();
+            r.push(osize, *v).unwrap();
         }
     }
 

@@ -17,6 +17,8 @@ mod interrupt;
 mod io;
 mod iret;
 mod msr;
+#[cfg(test)]
+mod random;
 mod segments;
 mod stack;
 mod task;

@@ -1,4 +1,4 @@
-//! The stack: single pushes and pops, and whole frames that are checked before the first byte is written.
+//! The stack: reads that move nothing, and frames that are checked before the first byte is written.
 
 use crate::bus::Bus;
 use crate::cpu::Cpu;
@@ -37,25 +37,6 @@ impl Cpu {
         let m = self.sp_mask();
         let old = self.state.gpr(RSP);
         self.state.set_gpr(RSP, old & 0xffff_ffff & !m | v & m);
-    }
-
-    /// Pushes `osize` (2 or 4) bytes of `v`. ESP moves only when the write succeeds.
-    pub(crate) fn push(&mut self, bus: &mut dyn Bus, osize: u8, v: u32) -> Res<()> {
-        let sp = self.state.gpr(RSP).wrapping_sub(u64::from(osize)) & self.sp_mask();
-        if osize == 2 {
-            self.write_seg::<u16>(bus, SegReg::Ss, sp, v as u16)?;
-        } else {
-            self.write_seg::<u32>(bus, SegReg::Ss, sp, v)?;
-        }
-        self.set_sp(sp);
-        Ok(())
-    }
-
-    /// Pops `osize` (2 or 4) bytes.
-    pub(crate) fn pop(&mut self, bus: &mut dyn Bus, osize: u8) -> Res<u32> {
-        let v = self.stack_read(bus, 0, osize)?;
-        self.set_sp(self.state.gpr(RSP).wrapping_add(u64::from(osize)));
-        Ok(v)
     }
 
     /// Reads `osize` bytes at `delta` above the stack pointer; nothing moves.
@@ -130,12 +111,12 @@ mod tests {
     fn push_wraps_at_64k_and_keeps_the_upper_half() {
         let mut r = Rig::real(Model::I386);
         r.cpu.state.set_gpr(RSP, 0xdead_0000);
-        r.run(|c, b| c.push(b, 2, 0x1234)).unwrap();
+        r.push(2, 0x1234).unwrap();
         assert_eq!(r.cpu.state.gpr(RSP), 0xdead_fffe);
-        assert_eq!(r.run(|c, b| c.pop(b, 2)), Ok(0x1234));
+        assert_eq!(r.pop(2), Ok(0x1234));
         assert_eq!(r.cpu.state.gpr(RSP), 0xdead_0000);
         r.cpu.state.set_gpr(RSP, 1);
-        assert_eq!(r.run(|c, b| c.push(b, 2, 0)), Err(Fault::ss(0)));
+        assert_eq!(r.push(2, 0), Err(Fault::ss(0)));
         assert_eq!(r.cpu.state.gpr(RSP), 1);
     }
 
@@ -144,7 +125,7 @@ mod tests {
         let mut r = Rig::real(Model::I8086);
         r.cpu.state.segs[2] = Segment::real(0x100);
         r.cpu.state.set_gpr(RSP, 1);
-        r.run(|c, b| c.push(b, 2, 0x1234)).unwrap();
+        r.push(2, 0x1234).unwrap();
         assert_eq!((r.byte(0x1000 + 0xffff), r.byte(0x1000)), (0x34, 0x12));
     }
 

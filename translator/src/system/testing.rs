@@ -4,6 +4,7 @@ use super::descriptor::Descriptor;
 use super::segments::V86_DATA;
 use crate::bus::{Bus, NullBus};
 use crate::cpu::Cpu;
+use crate::fault::Res;
 use crate::mmu::Memory;
 use crate::model::Model;
 use crate::pins::Pins;
@@ -33,8 +34,8 @@ pub mod sel {
     pub const TASK_GATE: u16 = 0x98;
 }
 
-const GDT: u64 = 0x2_0000;
-const IDT: u64 = 0x2_0800;
+pub const GDT: u64 = 0x2_0000;
+pub const IDT: u64 = 0x2_0800;
 /// The current TSS: I/O bitmap at 88h, all ports denied, redirection bit set for vector 80h only.
 pub const TSS_A: u64 = 0x2_1000;
 /// Another 32-bit TSS.
@@ -149,7 +150,7 @@ impl Rig {
         Descriptor { selector, lo: raw as u32, hi: (raw >> 32) as u32, at: 0 }.segment()
     }
 
-    fn set_segments(&mut self, code: u16, data: u16) {
+    pub fn set_segments(&mut self, code: u16, data: u16) {
         let data = self.segment(data);
         self.cpu.state.segs = [data; 6];
         self.cpu.state.segs[SegReg::Cs as usize] = self.segment(code);
@@ -164,6 +165,19 @@ impl Rig {
 
     pub fn run<T>(&mut self, f: impl FnOnce(&mut Cpu, &mut dyn Bus) -> T) -> T {
         f(&mut self.cpu, &mut self.bus)
+    }
+
+    pub fn push(&mut self, osize: u8, v: u32) -> Res<()> {
+        let st = self.cpu.current_stack(0);
+        let sp = self.run(|c, b| c.push_frame(b, &st, osize, &[v]))?;
+        self.cpu.state.set_gpr(slot::RSP, sp);
+        Ok(())
+    }
+
+    pub fn pop(&mut self, osize: u8) -> Res<u32> {
+        let v = self.run(|c, b| c.stack_read(b, 0, osize))?;
+        self.cpu.set_sp(self.cpu.state.gpr(slot::RSP).wrapping_add(osize.into()));
+        Ok(v)
     }
 
     pub fn cs(&self) -> u16 {

@@ -363,7 +363,7 @@ mod tests {
         r.to_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
         for v in [0x33, 0x22, 0x11] {
-            r.run(|c, b| c.push(b, 4, v)).unwrap();
+            r.push(4, v).unwrap();
         }
         r.run(|c, b| c.far_call(b, sel::CALL_PARAMS | 3, 0, 4, 0x400)).unwrap();
         assert_eq!((r.cs(), r.cpu.state.rip, r.cpu.state.cpl), (sel::CODE0, 0x5678, 0));
@@ -415,8 +415,8 @@ mod tests {
             (sel::ABSENT_CODE, Fault::np(sel::ABSENT_CODE.into())),
         ] {
             let mut r = Rig::protected(Model::Max);
-            r.run(|c, b| c.push(b, 4, s.into())).unwrap();
-            r.run(|c, b| c.push(b, 4, 0x10)).unwrap();
+            r.push(4, s.into()).unwrap();
+            r.push(4, 0x10).unwrap();
             let before = r.cpu.state.clone();
             assert_eq!(r.run(|c, b| c.far_ret(b, 4, 0)), Err(want));
             r.assert_same(&before);
@@ -424,8 +424,8 @@ mod tests {
         let mut r = Rig::protected(Model::Max);
         r.to_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
-        r.run(|c, b| c.push(b, 4, sel::CODE0.into())).unwrap();
-        r.run(|c, b| c.push(b, 4, 0x10)).unwrap();
+        r.push(4, sel::CODE0.into()).unwrap();
+        r.push(4, 0x10).unwrap();
         assert_eq!(r.run(|c, b| c.far_ret(b, 4, 0)), Err(Fault::gp(sel::CODE0.into())), "inward return");
     }
 
