@@ -1,0 +1,995 @@
+//! Encodings and states: seeded, deterministic, and weighted towards edges.
+
+use super::layout::{
+    ABSENT_PAGE, ARENA, ARENA_LEN, Environment, HARNESS_LEN, Placement, READ_ONLY_PAGE, Segment, Shape, field, get32,
+    put32, seg,
+};
+use super::templates::Form;
+use super::values::Random;
+use iced_x86::{Code, CpuidFeature, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+
+const PAGE: u32 = 4096;
+/// The user-changeable EFLAGS that states vary: arithmetic, DF, and rarely NT, AC, ID.
+const ARITHMETIC: u32 = 0x8D5;
+const DF: u32 = 0x400;
+const NT: u32 = 0x4000;
+const AC: u32 = 0x4_0000;
+const ID: u32 = 0x20_0000;
+const TF: u32 = 0x100;
+
+/// A memory operand's address.
+#[derive(Clone, Copy, Debug)]
+struct Operand {
+    base: Option<usize>,
+    index: Option<usize>,
+    /// XLAT: the index is AL alone.
+    index_al: bool,
+    scale: u32,
+    displacement: u32,
+    address16: bool,
+    segment: usize,
+    size: u32,
+}
+
+/// A place in memory that the instruction uses.
+#[derive(Clone, Copy, Debug)]
+enum Anchor {
+    Operand(Operand),
+    /// [SS:ESP]; the size of what is popped or pushed.
+    Stack(u32),
+    /// [SS:EBP].
+    Frame(u32),
+}
+
+/// A memory window around an anchor.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    anchor: Anchor,
+    before: u32,
+    len: u32,
+}
+
+/// What the bytes at an operand should look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Integer,
+    Single,
+    Double,
+    Extended,
+    Bcd,
+    Mxcsr,
+    FpuEnvironment,
+    FpuState,
+    FxImage,
+    Landing,
+}
+
+/// An encoded instruction and how to make states for it.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// Where it lies.
+    pub placement: Placement,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Decoded.
+    pub instruction: Instruction,
+    /// What a record for it holds.
+    pub shape: Shape,
+    windows: Vec<Window>,
+    content: Content,
+    /// Operands must be aligned to 16 bytes or fault.
+    aligned16: bool,
+    /// Registers that hold branch targets.
+    landing_register: Option<usize>,
+    /// Faults at unusual places would let the native CPU run into the harness.
+    interior_only: bool,
+}
+
+impl Encoding {
+    /// A random encoding of one of `forms` in an environment. None when the random bytes do not fit the form.
+    pub fn new(environment: Environment, code: u16, forms: &[Form], random: &mut Random) -> Option<Encoding> {
+        let plain = |form: &&Form| matches!(form.prefix, 0 | 0x66);
+        let form = if forms.iter().any(|form| plain(&form)) && !random.one_in(8) {
+            let count = forms.iter().filter(plain).count() as u32;
+            *forms.iter().filter(plain).nth(random.below(count) as usize)?
+        } else {
+            random.pick(forms)
+        };
+        let offset = if random.one_in(8) {
+            // The instruction crosses a page.
+            HARNESS_LEN + 2 * PAGE - 1 - random.below(6)
+        } else {
+            HARNESS_LEN + 0x100
+        };
+        let placement = Placement { environment, offset };
+        let mut bytes = [0u8; 15];
+        let len = write_form(form, environment.bits(), random, &mut bytes);
+        let (mut instruction, mut constants) = decode(placement, &bytes)?;
+        if instruction.code() as u16 != code {
+            return None;
+        }
+        // Displacements that are the whole address, and branch targets, are chosen rather than random.
+        let segments = environment.segments();
+        let mut patched = false;
+        if let Some(operand) = explicit_operand(&instruction) {
+            if operand.base.is_none() && constants.has_displacement() {
+                let segment = segments[operand.segment];
+                let linear = target(segment, operand.size, true, random)?;
+                let value = linear.wrapping_sub(segment.base).to_le_bytes();
+                let at = constants.displacement_offset();
+                bytes[at..at + constants.displacement_size()].copy_from_slice(&value[..constants.displacement_size()]);
+                patched = true;
+            }
+        }
+        if instruction.op_count() > 0 && is_near_branch(instruction.op0_kind()) {
+            let next = placement.eip().wrapping_add(instruction.len() as u32);
+            let landing = random.pick(&placement.landings());
+            let at = constants.immediate_offset();
+            let size = constants.immediate_size();
+            bytes[at..at + size].copy_from_slice(&landing.wrapping_sub(next).to_le_bytes()[..size]);
+            patched = true;
+        }
+        if patched {
+            (instruction, constants) = decode(placement, &bytes)?;
+            let _ = constants;
+            if instruction.code() as u16 != code {
+                return None;
+            }
+        }
+        Encoding::of(placement, &bytes[..len.min(instruction.len()).max(instruction.len())], instruction)
+    }
+
+    /// The plan for an instruction whose bytes are known.
+    pub fn of(placement: Placement, bytes: &[u8], instruction: Instruction) -> Option<Encoding> {
+        use Mnemonic as M;
+        let code = instruction.code();
+        let mnemonic = instruction.mnemonic();
+        let mut windows = Vec::new();
+        let explicit = explicit_operand(&instruction);
+        let bit_string = matches!(mnemonic, M::Bt | M::Bts | M::Btr | M::Btc)
+            && explicit.is_some()
+            && instruction.op1_kind() == OpKind::Register;
+        if let Some(operand) = explicit
+            && touches_memory(mnemonic)
+        {
+            let (before, len) = match operand.size {
+                _ if bit_string => (80, 176),
+                0..=8 => (8, 32),
+                size => (16, (size + 47) / 16 * 16),
+            };
+            if bit_string {
+                let register = instruction.op1_register().full_register32();
+                if operand.base == number(register) || operand.index == number(register) {
+                    // The bit offset would be the address too: nowhere near the arena.
+                    return None;
+                }
+            }
+            windows.push(Window { anchor: Anchor::Operand(operand), before, len });
+        }
+        for operand in string_operands(&instruction) {
+            let (before, len) = if operand.size > 4 { (8, 32) } else { (32, 80) };
+            windows.push(Window { anchor: Anchor::Operand(operand), before, len });
+        }
+        let size = operand_size(&instruction);
+        match mnemonic {
+            M::Enter => {
+                windows.push(Window { anchor: Anchor::Stack(size), before: 144, len: 176 });
+                windows.push(Window { anchor: Anchor::Frame(size), before: 8, len: 16 });
+            }
+            M::Leave => windows.push(Window { anchor: Anchor::Frame(size), before: 8, len: 32 }),
+            M::Pusha | M::Pushad => windows.push(Window { anchor: Anchor::Stack(size), before: 40, len: 64 }),
+            M::Popa | M::Popad => windows.push(Window { anchor: Anchor::Stack(8 * size), before: 8, len: 64 }),
+            _ if instruction.is_stack_instruction() => {
+                windows.push(Window { anchor: Anchor::Stack(size), before: 16, len: 32 });
+            }
+            _ => {}
+        }
+        windows.truncate(2);
+        let fx = uses_fx(code);
+        let mut shape = Shape { window: [0; 2], fx };
+        for (index, window) in windows.iter().enumerate() {
+            shape.window[index] = window.len as usize;
+        }
+        let indirect =
+            matches!(mnemonic, M::Jmp | M::Call) && !is_near_branch(instruction.op0_kind()) || mnemonic == M::Ret;
+        let content = if indirect { Content::Landing } else { content(&instruction) };
+        let landing_register = (indirect && mnemonic != M::Ret && instruction.op0_kind() == OpKind::Register)
+            .then(|| number(instruction.op0_register().full_register32()))
+            .flatten();
+        if landing_register == Some(4) {
+            // A branch target that is the stack pointer too lies outside the arena.
+            return None;
+        }
+        let aligned16 = windows.first().is_some_and(|window| match window.anchor {
+            Anchor::Operand(operand) => {
+                operand.size == 16
+                    && !matches!(mnemonic, M::Movups | M::Movupd | M::Movdqu | M::Maskmovdqu)
+                    && !matches!(mnemonic, M::Fbld)
+                    || operand.size == 512
+            }
+            _ => false,
+        });
+        let interior_only = indirect || matches!(mnemonic, M::Popf | M::Popfd);
+        Some(Encoding {
+            placement,
+            bytes: bytes.to_vec(),
+            instruction,
+            shape,
+            windows,
+            content,
+            aligned16,
+            landing_register,
+            interior_only,
+        })
+    }
+
+    /// Fills `record` with a state. False if no safe one was found.
+    pub fn state(&self, record: &mut [u8], random: &mut Random) -> bool {
+        (0..8).any(|_| self.try_state(record, random))
+    }
+
+    fn try_state(&self, record: &mut [u8], random: &mut Random) -> bool {
+        use Mnemonic as M;
+        let instruction = &self.instruction;
+        let mnemonic = instruction.mnemonic();
+        let segments = self.placement.environment.segments();
+        let mut gpr: [u32; 8] = std::array::from_fn(|_| random.int32());
+        let mut eflags = random.next32() & (ARITHMETIC | ID) | 0x202;
+        if random.one_in(4) {
+            eflags |= DF;
+        }
+        if random.one_in(64) {
+            eflags |= NT;
+        }
+        if random.one_in(64) {
+            eflags |= AC;
+        }
+
+        match mnemonic {
+            M::Shl | M::Shr | M::Sal | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd => {
+                if !random.one_in(4) {
+                    gpr[1] = gpr[1] & !0xFF | random.below(40);
+                }
+            }
+            M::Div | M::Idiv => self.dividend(&mut gpr, random),
+            M::Loop | M::Loope | M::Loopne | M::Jcxz | M::Jecxz if random.one_in(2) => {
+                gpr[1] = gpr[1] & !0xFFFF | random.below(3);
+            }
+            _ => {}
+        }
+        if self.is_repeated() {
+            gpr[1] = if self.address16() { gpr[1] & !0xFFFF } else { 0 } | random.below(8);
+        }
+        if matches!(mnemonic, M::Bt | M::Bts | M::Btr | M::Btc)
+            && !self.windows.is_empty()
+            && let Some(register) = self.bit_register()
+        {
+            let bit = random.below(1024).wrapping_sub(512);
+            gpr[register] =
+                if instruction.op1_register().size() == 2 { gpr[register] & !0xFFFF | bit & 0xFFFF } else { bit };
+        }
+        let landing = random.pick(&self.placement.landings());
+        if let Some(register) = self.landing_register {
+            gpr[register] = landing;
+        }
+
+        // Registers that address memory.
+        for window in &self.windows {
+            self.aim(window, &mut gpr, segments, random);
+        }
+        let mut anchors = [0u32; 2];
+        let mut starts = [0u32; 2];
+        for (index, window) in self.windows.iter().enumerate() {
+            let linear = linear_address(window.anchor, &gpr, segments);
+            if !self.safe(window.anchor, linear, segments) {
+                return false;
+            }
+            anchors[index] = linear;
+            starts[index] = window_start(linear.wrapping_sub(window.before), window.len);
+        }
+
+        if self.content == Content::Landing && starts[0].abs_diff(starts[1]) < 96 {
+            // The second window would hide the target in the first.
+            return false;
+        }
+
+        for (reg, offset) in field::GPR.iter().enumerate() {
+            put32(record, *offset, gpr[reg]);
+        }
+        put32(record, field::SS, u32::from(segments[seg::SS].selector));
+        put32(record, field::EFLAGS, eflags);
+        put32(record, field::EIP, 0);
+        put32(record, field::VECTOR, 0);
+        put32(record, field::ERROR, 0);
+        put32(record, field::CR2, 0);
+        for index in 0..2 {
+            put32(record, field::WINDOW[index], starts[index]);
+            let at = self.shape.window_offset(index);
+            for word in record[at..at + self.shape.window[index]].chunks_exact_mut(4) {
+                word.copy_from_slice(&random.int32().to_le_bytes());
+            }
+        }
+        if self.shape.fx {
+            let at = self.shape.fx_offset();
+            fx_image(&mut record[at..at + super::layout::FX_LEN], instruction, random);
+        }
+        self.contents(record, &anchors, &starts, landing, random)
+    }
+
+    /// Makes quotients that fit, in most cases.
+    fn dividend(&self, gpr: &mut [u32; 8], random: &mut Random) {
+        let signed = self.instruction.mnemonic() == Mnemonic::Idiv;
+        if random.one_in(4) {
+            return;
+        }
+        let small = if random.one_in(2) { 0 } else { random.below(0x100) };
+        match self.instruction.op0_register().size().max(self.instruction.memory_size().size()) {
+            1 => {
+                let ah = if signed { (gpr[0] as i8 >> 7) as u32 & 0xFF } else { small & 0x3F };
+                gpr[0] = gpr[0] & !0xFF00 | ah << 8;
+            }
+            2 => gpr[2] = gpr[2] & !0xFFFF | if signed { (gpr[0] as i16 >> 15) as u32 & 0xFFFF } else { small },
+            _ => gpr[2] = if signed { (gpr[0] as i32 >> 31) as u32 } else { small },
+        }
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.instruction.has_rep_prefix() || self.instruction.has_repne_prefix()
+    }
+
+    fn address16(&self) -> bool {
+        self.windows.iter().any(|window| matches!(window.anchor, Anchor::Operand(operand) if operand.address16))
+            || self.windows.is_empty() && self.placement.environment.bits() == 16
+    }
+
+    fn bit_register(&self) -> Option<usize> {
+        if self.instruction.op1_kind() != OpKind::Register {
+            return None;
+        }
+        number(self.instruction.op1_register().full_register32())
+    }
+
+    /// Sets the registers that an anchor's address comes from.
+    fn aim(&self, window: &Window, gpr: &mut [u32; 8], segments: [Segment; 6], random: &mut Random) {
+        match window.anchor {
+            Anchor::Stack(size) | Anchor::Frame(size) => {
+                let reg = if matches!(window.anchor, Anchor::Stack(_)) { 4 } else { 5 };
+                let segment = segments[seg::SS];
+                let Some(linear) = target(segment, size, !self.interior_only, random) else { return };
+                let offset = linear.wrapping_sub(segment.base);
+                let aligned =
+                    if random.one_in(8) { offset } else { offset & !(size.max(2) - 1) | offset & 0x8000_0000 };
+                gpr[reg] = if segment.big { aligned } else { gpr[reg] & !0xFFFF | aligned & 0xFFFF };
+            }
+            Anchor::Operand(operand) => {
+                let segment = segments[operand.segment];
+                let Some(mut linear) = target(segment, operand.size, !self.interior_only, random) else { return };
+                if self.aligned16 && !random.one_in(16) {
+                    linear &= !15;
+                } else if operand.size.is_power_of_two() && random.one_in(2) {
+                    linear &= !(operand.size - 1);
+                }
+                let offset = linear.wrapping_sub(segment.base);
+                let Some(base) = operand.base else {
+                    // Only an index (the displacement is in the arena already): stay near.
+                    if let Some(index) = operand.index {
+                        gpr[index] = random.below(64);
+                    }
+                    return;
+                };
+                if operand.index == Some(base) {
+                    let value = offset.wrapping_sub(operand.displacement) / (1 + operand.scale);
+                    set_address(gpr, base, value, operand.address16);
+                    return;
+                }
+                if let Some(index) = operand.index
+                    && !operand.index_al
+                    && !random.one_in(4)
+                {
+                    set_address(gpr, index, random.below(0x100), operand.address16);
+                }
+                let rest = effective_address(&Operand { base: None, ..operand }, gpr);
+                let mut value = offset.wrapping_sub(rest);
+                if operand.address16 {
+                    value &= 0xFFFF;
+                }
+                set_address(gpr, base, value, operand.address16);
+            }
+        }
+    }
+
+    /// Whether an access there can reach only the arena, the fault handler, or code that may not be written.
+    fn safe(&self, anchor: Anchor, linear: u32, segments: [Segment; 6]) -> bool {
+        let segment = match anchor {
+            Anchor::Operand(operand) => segments[operand.segment],
+            Anchor::Stack(_) | Anchor::Frame(_) => segments[seg::SS],
+        };
+        if segment.limit != u32::MAX {
+            return !segment.code;
+        }
+        let margin = 0x200;
+        // Nothing is mapped below 64 KiB.
+        linear < 0xF000 || linear.wrapping_sub(ARENA + margin) < ARENA_LEN - 2 * margin - 0x200
+    }
+
+    /// Puts meaningful bytes where the instruction reads.
+    fn contents(
+        &self,
+        record: &mut [u8],
+        anchors: &[u32; 2],
+        starts: &[u32; 2],
+        landing: u32,
+        random: &mut Random,
+    ) -> bool {
+        let mut ok = true;
+        for (index, window) in self.windows.iter().enumerate() {
+            let operand_size = match window.anchor {
+                Anchor::Operand(operand) => operand.size as usize,
+                Anchor::Stack(size) | Anchor::Frame(size) => size as usize,
+            };
+            let is_stack = matches!(window.anchor, Anchor::Stack(_));
+            let within = anchors[index].wrapping_sub(starts[index]) as usize;
+            let fits = within + operand_size <= self.shape.window[index];
+            let at = self.shape.window_offset(index) + within;
+            if self.content == Content::Landing {
+                // CALL's stack slot is written, not read.
+                let read = is_stack == (self.instruction.mnemonic() == Mnemonic::Ret);
+                if read && fits {
+                    record[at..at + operand_size].copy_from_slice(&landing.to_le_bytes()[..operand_size]);
+                } else if read {
+                    // Reads a target that is not a landing, unless it faults: only the absent page is certain.
+                    ok &= anchors[index] >> 12 == (ARENA >> 12) + ABSENT_PAGE;
+                }
+                continue;
+            }
+            if !fits {
+                continue;
+            }
+            let bytes = &mut record[at..at + operand_size];
+            if matches!(self.instruction.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd) {
+                if let Some(byte) = bytes.get_mut(1) {
+                    *byte &= !((TF >> 8) as u8);
+                }
+                continue;
+            }
+            fill(bytes, self.content, random);
+        }
+        if matches!(self.instruction.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd) && !self.windows.is_empty() {
+            let within = anchors[0].wrapping_sub(starts[0]) as usize;
+            ok &= within + 4 <= self.shape.window[0] || anchors[0] >> 12 == (ARENA >> 12) + ABSENT_PAGE;
+        }
+        self.compare_and_exchange(record, anchors, starts, random);
+        ok
+    }
+
+    /// Lets half of the CMPXCHGs succeed.
+    fn compare_and_exchange(&self, record: &mut [u8], anchors: &[u32; 2], starts: &[u32; 2], random: &mut Random) {
+        let mnemonic = self.instruction.mnemonic();
+        if !matches!(mnemonic, Mnemonic::Cmpxchg | Mnemonic::Cmpxchg8b) || self.windows.is_empty() || random.one_in(2) {
+            return;
+        }
+        let at = self.shape.window_offset(0) + anchors[0].wrapping_sub(starts[0]) as usize;
+        let (eax, edx) = (get32(record, field::GPR[0]), get32(record, field::GPR[2]));
+        if at + 8 <= self.shape.window_offset(0) + self.shape.window[0] {
+            put32(record, at, eax);
+            if mnemonic == Mnemonic::Cmpxchg8b {
+                put32(record, at + 4, edx);
+            }
+        }
+    }
+
+    /// Where the first operand lies in window 0 of a record.
+    pub fn operand_offset(&self, record: &[u8]) -> Option<i64> {
+        let window = self.windows.first()?;
+        let gpr = field::GPR.map(|offset| get32(record, offset));
+        let linear = linear_address(window.anchor, &gpr, self.placement.environment.segments());
+        Some(i64::from(linear) - i64::from(get32(record, field::WINDOW[0])))
+    }
+
+    /// Intel syntax, for people.
+    pub fn text(&self) -> String {
+        use iced_x86::{Formatter, IntelFormatter};
+        let mut text = String::new();
+        IntelFormatter::new().format(&self.instruction, &mut text);
+        text
+    }
+}
+
+fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction, iced_x86::ConstantOffsets)> {
+    let bits = placement.environment.bits();
+    let mut decoder = Decoder::with_ip(bits, bytes, u64::from(placement.eip()), DecoderOptions::NONE);
+    let instruction = decoder.decode();
+    let constants = decoder.get_constant_offsets(&instruction);
+    (!instruction.is_invalid()).then_some((instruction, constants))
+}
+
+/// Decodes `bytes` where `placement` says and plans states for them.
+pub fn encoding_of(placement: Placement, bytes: &[u8]) -> Option<Encoding> {
+    let (instruction, _) = decode(placement, bytes)?;
+    Encoding::of(placement, &bytes[..instruction.len()], instruction)
+}
+
+/// Writes a form with random free fields, prefixes and immediates. Returns the length without the tail.
+fn write_form(form: Form, bits: u32, random: &mut Random, bytes: &mut [u8; 15]) -> usize {
+    let mut len = 0;
+    let mut push = |byte: u8| {
+        bytes[len] = byte;
+        len += 1;
+    };
+    let has_memory = form.modrm.is_some_and(|modrm| modrm < 0xC0);
+    let is_string = !form.two_byte && matches!(form.opcode, 0xA4..=0xA7 | 0xAA..=0xAF | 0x6C..=0x6F);
+    let may_address = has_memory || is_string || !form.two_byte && matches!(form.opcode, 0xA0..=0xA3 | 0xD7);
+    if random.one_in(if may_address { 4 } else { 64 }) {
+        // CS only where it is flat; the others everywhere.
+        push(random.pick(&[0x26, 0x36, 0x3E, 0x64, 0x65, 0x2E]));
+    }
+    if form.address_prefix || may_address && random.one_in(4) {
+        push(0x67);
+    }
+    if is_string && form.prefix != 0xF2 && form.prefix != 0xF3 && random.one_in(2) {
+        push(random.pick(&[0xF2, 0xF3]));
+    }
+    if form.prefix != 0 {
+        push(form.prefix);
+    }
+    if random.one_in(if has_memory { 16 } else { 64 }) {
+        push(0xF0);
+    }
+    if form.two_byte {
+        push(0x0F);
+    }
+    push(form.opcode);
+    if let Some(modrm) = form.modrm {
+        if modrm >= 0xC0 {
+            // x87 forms may encode the instruction in r/m: the caller checks what came out.
+            push(if random.one_in(4) { modrm } else { modrm & 0xF8 | random.below(8) as u8 });
+        } else {
+            push(modrm & 0x38 | (random.below(3) as u8) << 6 | random.below(8) as u8);
+        }
+    }
+    let _ = bits;
+    let body = len;
+    for chunk in bytes[body..].chunks_mut(4) {
+        let value = match random.below(4) {
+            0 => random.int32(),
+            1 => random.below(256) | random.below(256) << 8 | random.below(4) << 16,
+            _ => random.next32(),
+        };
+        chunk.copy_from_slice(&value.to_le_bytes()[..chunk.len()]);
+    }
+    body
+}
+
+fn is_near_branch(kind: OpKind) -> bool {
+    matches!(kind, OpKind::NearBranch16 | OpKind::NearBranch32)
+}
+
+fn number(register: Register) -> Option<usize> {
+    (Register::EAX..=Register::EDI).contains(&register).then(|| register as usize - Register::EAX as usize)
+}
+
+/// Index of a segment register as in [`Environment::segments`].
+fn segment_index(register: Register) -> usize {
+    (register as usize).wrapping_sub(Register::ES as usize).min(5)
+}
+
+/// The memory operand in the ModRM byte, of XLAT, of the moffs forms or of MASKMOV.
+fn explicit_operand(instruction: &Instruction) -> Option<Operand> {
+    let size = instruction.memory_size().size() as u32;
+    let segment = segment_index(instruction.memory_segment());
+    for index in 0..instruction.op_count() {
+        let kind = instruction.op_kind(index);
+        match kind {
+            OpKind::Memory => {}
+            OpKind::MemorySegDI | OpKind::MemorySegEDI if is_maskmov(instruction) => {
+                return Some(Operand {
+                    base: Some(7),
+                    index: None,
+                    index_al: false,
+                    scale: 1,
+                    displacement: 0,
+                    address16: kind == OpKind::MemorySegDI,
+                    segment,
+                    size,
+                });
+            }
+            _ => continue,
+        }
+        let base = instruction.memory_base();
+        let indexed = instruction.memory_index();
+        let address16 = if base != Register::None {
+            base.size() == 2
+        } else if indexed != Register::None {
+            indexed.size() == 2
+        } else {
+            instruction.memory_displ_size() == 2
+        };
+        // FXSAVE's and FNSAVE's sizes by the operand size are known to iced; SIZE 0 (NOP, LEA) counts as 4.
+        return Some(Operand {
+            base: number(base.full_register32()),
+            index: number(indexed.full_register32()),
+            index_al: indexed == Register::AL,
+            scale: instruction.memory_index_scale(),
+            displacement: instruction.memory_displacement32(),
+            address16,
+            segment,
+            size: if size == 0 { 4 } else { size },
+        });
+    }
+    None
+}
+
+fn is_maskmov(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
+}
+
+/// The implicit operands of string instructions.
+fn string_operands(instruction: &Instruction) -> Vec<Operand> {
+    if is_maskmov(instruction) {
+        return Vec::new();
+    }
+    let size = instruction.memory_size().size().max(1) as u32;
+    (0..instruction.op_count())
+        .filter_map(|index| {
+            let (base, address16, segment) = match instruction.op_kind(index) {
+                OpKind::MemorySegSI => (6, true, segment_index(instruction.memory_segment())),
+                OpKind::MemorySegESI => (6, false, segment_index(instruction.memory_segment())),
+                OpKind::MemoryESDI => (7, true, seg::ES),
+                OpKind::MemoryESEDI => (7, false, seg::ES),
+                _ => return None,
+            };
+            Some(Operand {
+                base: Some(base),
+                index: None,
+                index_al: false,
+                scale: 1,
+                displacement: 0,
+                address16,
+                segment,
+                size,
+            })
+        })
+        .collect()
+}
+
+/// False for instructions whose memory operand is only an address.
+fn touches_memory(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    !matches!(mnemonic, M::Lea | M::Nop | M::Reservednop | M::Ud0 | M::Ud1)
+}
+
+/// Bytes that a stack instruction pushes or pops at once.
+fn operand_size(instruction: &Instruction) -> u32 {
+    let increment = instruction.stack_pointer_increment().unsigned_abs();
+    use Mnemonic as M;
+    match instruction.mnemonic() {
+        M::Enter if instruction.code() == Code::Enterw_imm16_imm8 => 2,
+        M::Leave if instruction.code() == Code::Leavew => 2,
+        M::Pusha | M::Popa => 2,
+        M::Pushad | M::Popad | M::Enter | M::Leave => 4,
+        M::Ret => {
+            if matches!(instruction.code(), Code::Retnw | Code::Retnw_imm16) {
+                2
+            } else {
+                4
+            }
+        }
+        _ if increment == 2 => 2,
+        _ => 4,
+    }
+}
+
+/// Whether states need the x87, MMX or XMM registers.
+fn uses_fx(code: Code) -> bool {
+    use CpuidFeature as F;
+    code.cpuid_features()
+        .iter()
+        .any(|feature| matches!(feature, F::FPU | F::FPU287 | F::FPU387 | F::MMX | F::SSE | F::SSE2 | F::FXSR))
+        && !matches!(
+            code.mnemonic(),
+            Mnemonic::Movnti
+                | Mnemonic::Lfence
+                | Mnemonic::Sfence
+                | Mnemonic::Mfence
+                | Mnemonic::Prefetchnta
+                | Mnemonic::Prefetcht0
+                | Mnemonic::Prefetcht1
+                | Mnemonic::Prefetcht2
+        )
+        || code.mnemonic() == Mnemonic::Wait
+}
+
+fn content(instruction: &Instruction) -> Content {
+    use Mnemonic as M;
+    use iced_x86::MemorySize as S;
+    match instruction.mnemonic() {
+        M::Fxrstor => return Content::FxImage,
+        M::Frstor => return Content::FpuState,
+        M::Fldenv => return Content::FpuEnvironment,
+        M::Ldmxcsr => return Content::Mxcsr,
+        _ => {}
+    }
+    match instruction.memory_size() {
+        S::Float32 | S::Packed128_Float32 | S::Packed64_Float32 => Content::Single,
+        S::Float64 | S::Packed128_Float64 => Content::Double,
+        S::Float80 => Content::Extended,
+        S::Bcd => Content::Bcd,
+        _ => Content::Integer,
+    }
+}
+
+fn fill(bytes: &mut [u8], content: Content, random: &mut Random) {
+    match content {
+        Content::Integer | Content::Landing => {}
+        Content::Single => {
+            for chunk in bytes.chunks_exact_mut(4) {
+                chunk.copy_from_slice(&random.f32().to_le_bytes());
+            }
+        }
+        Content::Double => {
+            for chunk in bytes.chunks_exact_mut(8) {
+                chunk.copy_from_slice(&random.f64().to_le_bytes());
+            }
+        }
+        Content::Extended => put80(bytes, 0, random.f80()),
+        Content::Bcd => {
+            for byte in bytes.iter_mut().take(9) {
+                *byte = if random.one_in(3) { 0 } else { (random.below(10) << 4 | random.below(10)) as u8 };
+            }
+            if random.one_in(8) {
+                // A digit beyond 9: undefined by the manual, but silicon agrees with itself.
+                bytes[random.below(9) as usize] = random.next32() as u8;
+            }
+            if let Some(sign) = bytes.get_mut(9) {
+                *sign = random.pick(&[0, 0x80, 0, 0x80, 0x7F, 0xFF]);
+            }
+        }
+        Content::Mxcsr => {
+            // Bit 17 is AMD's alone: left clear.
+            let value = mxcsr(random) | if random.one_in(8) { 1 << (18 + random.below(14)) } else { 0 };
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        Content::FpuEnvironment | Content::FpuState => {
+            let wide = matches!(bytes.len(), 28 | 108);
+            let (control, status) = (fpu_control(random), random.next32() as u16);
+            let tag = if random.one_in(2) { random.next32() as u16 } else { 0 };
+            let step = if wide { 4 } else { 2 };
+            for (index, value) in [control, status, tag].into_iter().enumerate() {
+                bytes[index * step..index * step + 2].copy_from_slice(&value.to_le_bytes());
+            }
+            if content == Content::FpuState {
+                let start = if wide { 28 } else { 14 };
+                for index in 0..8 {
+                    put80(bytes, start + 10 * index, random.f80());
+                }
+            }
+        }
+        Content::FxImage => {
+            fx_fill(bytes, true, random);
+            if random.one_in(16) {
+                bytes[26] |= 1 << (2 + random.below(6));
+            }
+        }
+    }
+}
+
+fn put80(bytes: &mut [u8], at: usize, (significand, exponent): (u64, u16)) {
+    bytes[at..at + 8].copy_from_slice(&significand.to_le_bytes());
+    bytes[at + 8..at + 10].copy_from_slice(&exponent.to_le_bytes());
+}
+
+fn fpu_control(random: &mut Random) -> u16 {
+    let rounding = if random.one_in(2) { 0 } else { random.below(4) as u16 };
+    let precision = if random.one_in(2) { 3 } else { random.pick(&[0u16, 2, 3, 1]) };
+    let masks = if random.one_in(8) { random.below(64) as u16 } else { 0x3F };
+    0x40 | masks | precision << 8 | rounding << 10 | (random.below(2) as u16) << 12
+}
+
+fn mxcsr(random: &mut Random) -> u32 {
+    if random.one_in(2) {
+        return 0x1F80;
+    }
+    let masks = if random.one_in(8) { random.below(64) << 7 } else { 0x1F80 };
+    let flags = if random.one_in(4) { random.below(64) } else { 0 };
+    let zeroing = if random.one_in(4) { random.pick(&[0x8000, 0x40, 0x8040]) } else { 0 };
+    masks | flags | zeroing | random.below(4) << 13
+}
+
+/// The x87, MMX and XMM state for an instruction.
+fn fx_image(image: &mut [u8], instruction: &Instruction, random: &mut Random) {
+    use CpuidFeature as F;
+    let x87 = instruction
+        .cpuid_features()
+        .iter()
+        .any(|feature| matches!(feature, F::FPU | F::FPU287 | F::FPU387 | F::FXSR | F::MMX));
+    fx_fill(image, x87 || random.one_in(16), random);
+    if matches!(instruction.mnemonic(), Mnemonic::Ptest) {
+        return;
+    }
+    let code = instruction.code();
+    // XMM registers in the type that the instruction computes on.
+    let name = format_of(code);
+    if name == Lane::None {
+        return;
+    }
+    for at in (160..288).step_by(8) {
+        let value = match name {
+            Lane::Double => random.f64(),
+            Lane::Single => u64::from(random.f32()) | u64::from(random.f32()) << 32,
+            _ => u64::from(random.int32()) | u64::from(random.int32()) << 32,
+        };
+        image[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    None,
+    Integer,
+    Single,
+    Double,
+}
+
+fn format_of(code: Code) -> Lane {
+    use CpuidFeature as F;
+    let features = code.cpuid_features();
+    if !features.iter().any(|feature| matches!(feature, F::SSE | F::SSE2 | F::FXSR)) {
+        return Lane::None;
+    }
+    use Mnemonic as M;
+    match code.mnemonic() {
+        M::Cvtss2sd | M::Cvtps2pd | M::Cvtps2dq | M::Cvttps2dq => return Lane::Single,
+        M::Cvtdq2pd | M::Cvtdq2ps => return Lane::Integer,
+        M::Cvtsd2ss
+        | M::Cvtpd2ps
+        | M::Cvtpd2dq
+        | M::Cvttpd2dq
+        | M::Cvtpd2pi
+        | M::Cvttpd2pi
+        | M::Cvtsd2si
+        | M::Cvttsd2si => return Lane::Double,
+        M::Addsd
+        | M::Addpd
+        | M::Subsd
+        | M::Subpd
+        | M::Mulsd
+        | M::Mulpd
+        | M::Divsd
+        | M::Divpd
+        | M::Sqrtsd
+        | M::Sqrtpd
+        | M::Minsd
+        | M::Minpd
+        | M::Maxsd
+        | M::Maxpd
+        | M::Cmpsd
+        | M::Cmppd
+        | M::Comisd
+        | M::Ucomisd => return Lane::Double,
+        _ => {}
+    }
+    if features.contains(&F::SSE) { Lane::Single } else { Lane::Integer }
+}
+
+fn fx_fill(image: &mut [u8], x87: bool, random: &mut Random) {
+    image[..32].fill(0);
+    let (mut control, mut status, mut tags) = (0x37Fu16, 0u16, 0u8);
+    if x87 {
+        control = if random.one_in(2) { 0x37F } else { fpu_control(random) };
+        status = (random.next32() as u16 & 0x7F00) & 0x7F00;
+        if random.one_in(4) {
+            status |= random.below(128) as u16;
+        }
+        status &= 0x7F7F;
+        // ES and B follow from the unmasked exceptions.
+        if status & !control & 0x3F != 0 {
+            status |= 0x8080;
+        }
+        tags = match random.below(8) {
+            0..=3 => 0xFF,
+            4 => 0,
+            _ => random.next32() as u8,
+        };
+    }
+    image[0..2].copy_from_slice(&control.to_le_bytes());
+    image[2..4].copy_from_slice(&status.to_le_bytes());
+    image[4] = tags;
+    image[24..28].copy_from_slice(&mxcsr(random).to_le_bytes());
+    let mut last = (0, 0);
+    for index in 0..8 {
+        let at = 32 + 16 * index;
+        let (mut significand, mut exponent) = if x87 { random.f80() } else { (0, 0) };
+        // Operands that meet in the same binade, where sums cancel and quotients are close to 1.
+        if x87 && random.one_in(6) {
+            (significand, exponent) = (last.0 ^ random.next() >> (random.next32() & 63).max(1), last.1);
+            significand |= last.0 & 1 << 63;
+            exponent ^= (random.below(2) as u16) << 15;
+        }
+        last = (significand, exponent);
+        put80(image, at, (significand, exponent));
+        image[at + 10..at + 16].fill(0);
+    }
+    for at in (160..288).step_by(8) {
+        image[at..at + 8].copy_from_slice(&random.next().to_le_bytes());
+    }
+    image[288..].fill(0);
+}
+
+fn set_address(gpr: &mut [u32; 8], reg: usize, value: u32, address16: bool) {
+    gpr[reg] = if address16 { gpr[reg] & !0xFFFF | value & 0xFFFF } else { value };
+}
+
+fn effective_address(operand: &Operand, gpr: &[u32; 8]) -> u32 {
+    let base = operand.base.map_or(0, |reg| gpr[reg]);
+    let index = match operand.index {
+        _ if operand.index_al => gpr[0] & 0xFF,
+        Some(reg) => gpr[reg].wrapping_mul(operand.scale),
+        None => 0,
+    };
+    let sum = base.wrapping_add(index).wrapping_add(operand.displacement);
+    if operand.address16 { sum & 0xFFFF } else { sum }
+}
+
+fn linear_address(anchor: Anchor, gpr: &[u32; 8], segments: [Segment; 6]) -> u32 {
+    let stack = segments[seg::SS];
+    let mask = if stack.big { u32::MAX } else { 0xFFFF };
+    match anchor {
+        Anchor::Operand(operand) => segments[operand.segment].base.wrapping_add(effective_address(&operand, gpr)),
+        Anchor::Stack(_) => stack.base.wrapping_add(gpr[4] & mask),
+        Anchor::Frame(_) => stack.base.wrapping_add(gpr[5] & mask),
+    }
+}
+
+/// A linear address in the arena for an operand of `size` bytes in `segment`: mostly in the middle of pages,
+/// sometimes across them, and with `edges` at the segment's limits and at pages that fault.
+fn target(segment: Segment, size: u32, edges: bool, random: &mut Random) -> Option<u32> {
+    let size = size.max(1);
+    let (low, high) = segment.range();
+    let flat = segment.limit == u32::MAX;
+    let in_segment = |linear: u32| {
+        let offset = linear.wrapping_sub(segment.base);
+        flat || offset >= low && offset <= high
+    };
+    for _ in 0..8 {
+        let linear = match random.below(64) {
+            0..=1 if edges && !flat => {
+                let offset = high.wrapping_sub(size + 3).wrapping_add(random.below(8 + size));
+                return Some(segment.base.wrapping_add(offset));
+            }
+            2 if edges && !flat => {
+                return Some(segment.base.wrapping_add(low).wrapping_sub(2).wrapping_add(random.below(6)));
+            }
+            3 if edges => ARENA + ABSENT_PAGE * PAGE - random.below(size + 2),
+            4 => ARENA + ABSENT_PAGE * PAGE + random.below(PAGE - size.min(64)),
+            5 if edges => ARENA + READ_ONLY_PAGE * PAGE + random.below(PAGE + size) - size,
+            6..=12 if edges => {
+                let page = random.pick(&[1u32, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
+                ARENA + page * PAGE - 1 - random.below(size)
+            }
+            _ => {
+                let page = random.pick(&[0u32, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15]);
+                ARENA + page * PAGE + 0x200 + random.below(PAGE - 0x600)
+            }
+        };
+        if in_segment(linear) {
+            return Some(linear);
+        }
+    }
+    None
+}
+
+/// The nearest start for a window of `len` bytes that lies in writable pages of the arena.
+fn window_start(start: u32, len: u32) -> u32 {
+    let offset = i64::from(start.wrapping_sub(ARENA) as i32);
+    let len = i64::from(len);
+    let lower_end = i64::from(ABSENT_PAGE * PAGE);
+    let upper_start = i64::from((READ_ONLY_PAGE + 1) * PAGE);
+    let upper_end = i64::from(ARENA_LEN);
+    let middle = (lower_end + upper_start) / 2;
+    let clamped = if offset + len / 2 < middle {
+        offset.clamp(0, lower_end - len)
+    } else {
+        offset.clamp(upper_start, upper_end - len)
+    };
+    ARENA + clamped as u32
+}

@@ -1,0 +1,423 @@
+//! Runs recorded tests: one instruction from a state captured on a real chip to the state the chip left.
+
+use super::moo::{self, Registers, Test};
+use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins, state};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bits of FLAGS that exist on every model. The four topmost read as ones on the 8086 and depend on the mode later:
+/// what PUSHF shows of them is compared where it lands in memory.
+const FLAGS: u32 = 0x0FD5;
+
+/// Guest memory: all that real mode reaches, with the 64 KiB above 1 MiB.
+const RAM: usize = 0x20_0000;
+
+/// Result of one file.
+#[derive(Clone, Debug, Default)]
+pub struct FileOutcome {
+    /// File name.
+    pub name: String,
+    /// Tests run.
+    pub tests: u64,
+    /// Tests that differ.
+    pub failed: u64,
+    /// Tests left out, with the reason why.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// One line for each of the first differences.
+    pub lines: Vec<String>,
+}
+
+/// Result of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// One entry a file, by name.
+    pub files: Vec<FileOutcome>,
+}
+
+impl Outcome {
+    /// Tests run, tests that differ.
+    pub fn counts(&self) -> (u64, u64) {
+        self.files.iter().fold((0, 0), |(tests, failed), file| (tests + file.tests, failed + file.failed))
+    }
+
+    /// The summary line.
+    pub fn summary(&self) -> String {
+        let (tests, failed) = self.counts();
+        let skipped: u64 = self.files.iter().flat_map(|file| file.skipped.values()).sum();
+        format!("vectors: {} files, {tests} tests, {skipped} skipped, {failed} differences", self.files.len())
+    }
+}
+
+/// The undefined flags of a folder of 8086 tests, by file stem ("F6.7"), from its metadata.json.
+type Masks = BTreeMap<String, u32>;
+
+fn read_metadata(folder: &Path) -> Result<Masks, String> {
+    let path = folder.join("metadata.json");
+    let mut masks = Masks::new();
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(masks) };
+    let json: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mask = |entry: &serde_json::Value| entry["flags-mask"].as_u64().map(|mask| mask as u32);
+    for (opcode, entry) in json["opcodes"].as_object().into_iter().flatten() {
+        if let Some(mask) = mask(entry) {
+            masks.insert(opcode.clone(), mask);
+        }
+        for (reg, entry) in entry["reg"].as_object().into_iter().flatten() {
+            if let Some(mask) = mask(entry) {
+                masks.insert(format!("{opcode}.{reg}"), mask);
+            }
+        }
+    }
+    Ok(masks)
+}
+
+/// FLAGS bits that the 80286 leaves undefined, by file stem: the sets record none. iAPX 286 Programmer's Reference
+/// Manual, appendix B, table "Status flag summary".
+fn undefined_286(stem: &str) -> u32 {
+    const CF: u32 = 1;
+    const PF: u32 = 4;
+    const AF: u32 = 0x10;
+    const ZF: u32 = 0x40;
+    const SF: u32 = 0x80;
+    const OF: u32 = 0x800;
+    let (opcode, reg) = stem.split_once('.').unwrap_or((stem, ""));
+    let Ok(opcode) = u8::from_str_radix(opcode, 16) else { return 0 };
+    match (opcode, reg) {
+        // AND, OR, XOR, TEST.
+        (0x08..=0x0D | 0x20..=0x25 | 0x30..=0x35 | 0x84 | 0x85 | 0xA8 | 0xA9, _) => AF,
+        (0x80..=0x83, "1" | "4" | "6") | (0xF6 | 0xF7, "0" | "1") => AF,
+        // Shifts by a count: OF is defined for a count of 1 only.
+        (0xD0 | 0xD1, "4" | "5" | "6" | "7") => AF,
+        (0xC0 | 0xC1 | 0xD2 | 0xD3, "4" | "5" | "6" | "7") => AF | OF,
+        (0xC0 | 0xC1 | 0xD2 | 0xD3, _) => OF,
+        (0x27 | 0x2F, _) => OF,
+        (0x37 | 0x3F, _) => OF | SF | ZF | PF,
+        (0xD4 | 0xD5, _) => OF | AF | CF,
+        (0xF6 | 0xF7, "4" | "5") | (0x69 | 0x6B, _) => SF | ZF | AF | PF,
+        (0xF6 | 0xF7, "6" | "7") => OF | SF | ZF | AF | PF | CF,
+        _ => 0,
+    }
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// A folder of MOO files, or one file.
+    pub path: PathBuf,
+    /// The CPU under test.
+    pub model: Model,
+    /// Threads.
+    pub threads: usize,
+    /// Differences shown for each file.
+    pub lines_per_file: usize,
+}
+
+/// The model that a set of tests was recorded on, and whether the tests end in HLT.
+fn recorded_on(tag: &str) -> Option<Model> {
+    match tag {
+        "8086" | "8088" => Some(Model::I8086),
+        "C286" => Some(Model::I286),
+        "386E" => Some(Model::I386),
+        _ => None,
+    }
+}
+
+/// Runs every file. The error is one sentence.
+pub fn run(plan: &Plan) -> Result<Outcome, String> {
+    let (folder, mut paths) = if plan.path.is_dir() {
+        let entries = std::fs::read_dir(&plan.path).map_err(|error| format!("{}: {error}", plan.path.display()))?;
+        let paths: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+                name.ends_with(".moo") || name.ends_with(".moo.gz")
+            })
+            .collect();
+        if paths.is_empty() {
+            return Err(format!("{}: no .MOO or .MOO.gz file here", plan.path.display()));
+        }
+        (plan.path.clone(), paths)
+    } else {
+        (plan.path.parent().unwrap_or(Path::new("")).to_path_buf(), vec![plan.path.clone()])
+    };
+    paths.sort();
+    let masks = read_metadata(&folder)?;
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..plan.threads.max(1) {
+            scope.spawn(|| {
+                let bench = Bench::new(plan.model);
+                let Ok(mut bench) = bench.map_err(|error| {
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(Err(error));
+                }) else {
+                    return;
+                };
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = bench.file(path, plan, &masks);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut files = results.into_iter().collect::<Result<Vec<_>, String>>()?;
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Outcome { files })
+}
+
+/// One CPU in real mode.
+struct Bench {
+    cpu: Cpu,
+    memory: Arc<Memory>,
+    /// What the last test left: addresses to clear.
+    dirty: Vec<u32>,
+}
+
+/// What the CPU under test left.
+struct Left {
+    registers: Registers,
+    shutdown: bool,
+}
+
+impl Bench {
+    fn new(model: Model) -> Result<Bench, String> {
+        let pins = Arc::new(Pins::default());
+        pins.set_a20(true);
+        let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
+        Ok(Bench { cpu: Cpu::new(model, memory.clone(), pins), memory, dirty: Vec::new() })
+    }
+
+    fn file(&mut self, path: &Path, plan: &Plan, masks: &Masks) -> Result<FileOutcome, String> {
+        let file = moo::read(path)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match recorded_on(&file.cpu) {
+            None => {
+                return Err(format!("{}: tests of a CPU that Ring86 has no model of ({})", path.display(), file.cpu));
+            }
+            Some(model) if model != plan.model => {
+                return Err(format!(
+                    "{}: tests of the {model}, but the CPU asked for is {}",
+                    path.display(),
+                    plan.model
+                ));
+            }
+            Some(_) => {}
+        }
+        let stem = name.split(".MOO").next().unwrap_or_default().to_string();
+        let defined = match plan.model {
+            Model::I8086 => masks.get(&stem).copied().unwrap_or(u32::MAX),
+            Model::I286 => !undefined_286(&stem),
+            _ => u32::MAX,
+        };
+        let mut outcome = FileOutcome { name, ..FileOutcome::default() };
+        for test in &file.tests {
+            let mut mask = Registers::all();
+            for given in [file.mask, test.mask].into_iter().flatten() {
+                mask = given;
+            }
+            mask.flags &= FLAGS & defined;
+            match self.test(test, plan.model, &mask) {
+                Verdict::Same => outcome.tests += 1,
+                Verdict::Skipped(reason) => *outcome.skipped.entry(reason).or_default() += 1,
+                Verdict::Different(text) => {
+                    outcome.tests += 1;
+                    outcome.failed += 1;
+                    if outcome.lines.len() < plan.lines_per_file {
+                        let bytes: String = test.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                        outcome.lines.push(format!("{} #{} {bytes} | {} |{text}", outcome.name, test.index, test.name));
+                    }
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn poke(&mut self, address: u32, value: u8) {
+        self.memory.dma_write(u64::from(address), &[value]);
+        self.dirty.push(address);
+    }
+
+    fn test(&mut self, test: &Test, model: Model, mask: &Registers) -> Verdict {
+        if test.initial_memory.iter().any(|(address, _)| *address as usize >= RAM) {
+            return Verdict::Skipped("memory above 2 MiB");
+        }
+        for address in std::mem::take(&mut self.dirty) {
+            self.memory.dma_write(u64::from(address), &[0]);
+        }
+        for (address, value) in &test.initial_memory {
+            self.poke(*address, *value);
+        }
+        let patched = if model == Model::I8086 { self.stop_in_handler(test) } else { None };
+        self.load(&test.initial);
+        let left = if model == Model::I8086 { self.run_one(patched) } else { self.run_to_halt() };
+        if let Some((address, value)) = patched {
+            self.poke(address, value);
+        }
+        self.compare(test, model, mask, &left)
+    }
+
+    /// The 8086 tests end at the first instruction of a handler for a divide error: a HLT put there stops the CPU
+    /// after it took the exception. Gives the byte that was there.
+    fn stop_in_handler(&mut self, test: &Test) -> Option<(u32, u8)> {
+        let at = |address: u32| test.initial_memory.iter().find(|(a, _)| *a == address).map(|(_, value)| *value);
+        let word = |low: u32| Some(u32::from(at(low)?) | u32::from(at(low + 1)?) << 8);
+        let handler = ((word(2)? << 4) + word(0)?) & 0xF_FFFF;
+        let old = at(handler).unwrap_or(0);
+        self.poke(handler, 0xF4);
+        Some((handler, old))
+    }
+
+    fn load(&mut self, registers: &Registers) {
+        self.cpu.reset();
+        let s = &mut self.cpu.state;
+        for (reg, value) in registers.gpr.iter().enumerate() {
+            s.slots[reg] = u64::from(*value);
+        }
+        for (index, selector) in registers.segments.iter().enumerate() {
+            let attr = s.segs[index].attr;
+            s.segs[index] = state::Segment { attr, ..state::Segment::real(*selector) };
+        }
+        s.idtr = state::TableReg { base: 0, limit: 0x3FF };
+        s.rip = u64::from(registers.ip);
+        s.set_eflags(registers.flags & (FLAGS | 0x1002) & !0x1000 | 2);
+        s.update_mode();
+        self.cpu.flush();
+    }
+
+    fn left(&self, shutdown: bool) -> Left {
+        let s = &self.cpu.state;
+        Left {
+            registers: Registers {
+                gpr: std::array::from_fn(|reg| s.slots[reg] as u32),
+                segments: std::array::from_fn(|index| s.segs[index].selector),
+                ip: s.rip as u32,
+                flags: s.eflags(),
+                system: [0; 4],
+            },
+            shutdown,
+        }
+    }
+
+    fn run_one(&mut self, patched: Option<(u32, u8)>) -> Left {
+        let exceptions = self.cpu.stats.exceptions;
+        let start = self.cpu.state.rip;
+        let mut shutdown = false;
+        // A repeated string instruction may stop between iterations.
+        for _ in 0..0x2_0000 {
+            match self.cpu.run(&mut NullBus, 1) {
+                Exit::Budget if self.cpu.state.rip == start && self.repeats(start) => {}
+                Exit::TripleFault(_) => {
+                    shutdown = true;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        let mut left = self.left(shutdown);
+        if patched.is_some() && self.cpu.stats.exceptions != exceptions {
+            // The HLT at the handler ran.
+            left.registers.ip = left.registers.ip.wrapping_sub(1) & 0xFFFF;
+        }
+        left
+    }
+
+    /// Whether the instruction at IP begins with REP.
+    fn repeats(&self, ip: u64) -> bool {
+        let mut bytes = [0; 8];
+        self.memory.dma_read(self.cpu.state.segs[1].base + ip, &mut bytes);
+        bytes
+            .iter()
+            .take_while(|byte| matches!(byte, 0x26 | 0x2E | 0x36 | 0x3E | 0xF0 | 0xF2 | 0xF3))
+            .any(|b| *b >= 0xF2)
+    }
+
+    fn run_to_halt(&mut self) -> Left {
+        for _ in 0..64 {
+            match self.cpu.run(&mut NullBus, 1000) {
+                Exit::Budget => {}
+                Exit::TripleFault(_) => return self.left(true),
+                _ => break,
+            }
+        }
+        self.left(false)
+    }
+
+    fn compare(&self, test: &Test, model: Model, mask: &Registers, left: &Left) -> Verdict {
+        use std::fmt::Write as _;
+        if left.shutdown && test.exception.is_some() && test.initial.gpr[4] as u16 <= 6 {
+            // No room to push the frame: the chip shuts down, and the recording shows what its bus did then.
+            return Verdict::Skipped("CPU shutdown");
+        }
+        let mut text = String::new();
+        let mut note = |name: &str, expected: u32, got: u32| {
+            let _ = write!(text, " {name}: {expected:x}/{got:x}");
+        };
+        let (e, g) = (&test.last, &left.registers);
+        let width = if model >= Model::I386 { u32::MAX } else { 0xFFFF };
+        for (reg, name) in ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"].into_iter().enumerate() {
+            if (e.gpr[reg] ^ g.gpr[reg]) & mask.gpr[reg] & width != 0 {
+                note(name, e.gpr[reg], g.gpr[reg]);
+            }
+        }
+        for (index, name) in ["es", "cs", "ss", "ds", "fs", "gs"].into_iter().enumerate() {
+            if index < 4 || model >= Model::I386 {
+                let (e, g) = (e.segments[index], g.segments[index]);
+                if e != g {
+                    note(name, u32::from(e), u32::from(g));
+                }
+            }
+        }
+        if (e.ip ^ g.ip) & mask.ip & width != 0 {
+            note("ip", e.ip, g.ip);
+        }
+        if (e.flags ^ g.flags) & mask.flags != 0 {
+            note("flags", e.flags, g.flags);
+        }
+        if left.shutdown {
+            note("shutdown", 0, 1);
+        }
+        // Flags pushed for an exception are masked like the register. The 8086 sets do not say where: it is the top
+        // of the frame that a divide error pushed.
+        let divide = || {
+            let frame = e.gpr[4] == test.initial.gpr[4].wrapping_sub(6) & 0xFFFF;
+            let pushed = (u32::from(e.segments[2]) << 4) + (e.gpr[4].wrapping_add(4) & 0xFFFF);
+            frame.then_some(pushed & 0xF_FFFF)
+        };
+        let flags_at = match test.exception {
+            Some(exception) => Some(exception.flags_address),
+            None if model == Model::I8086 => divide(),
+            None => None,
+        };
+        for (address, expected) in memory_after(test) {
+            let mut got = [0];
+            self.memory.dma_read(u64::from(address), &mut got);
+            let bits = match flags_at.map(|at| address.wrapping_sub(at)) {
+                Some(0) => mask.flags as u8 | !FLAGS as u8,
+                // The topmost four flags depend on the chip, not on the instruction.
+                Some(1) if model == Model::I8086 => (mask.flags >> 8) as u8 | 0xF0,
+                Some(1) => (mask.flags >> 8) as u8,
+                _ => 0xFF,
+            };
+            if (expected ^ got[0]) & bits != 0 {
+                note(&format!("[{address:05x}]"), u32::from(expected), u32::from(got[0]));
+            }
+        }
+        if text.is_empty() { Verdict::Same } else { Verdict::Different(text) }
+    }
+}
+
+/// Memory after a test: what it lists, and what was there before elsewhere.
+fn memory_after(test: &Test) -> BTreeMap<u32, u8> {
+    let mut memory: BTreeMap<u32, u8> = test.initial_memory.iter().copied().collect();
+    memory.extend(test.last_memory.iter().copied());
+    memory
+}
+
+enum Verdict {
+    Same,
+    Different(String),
+    Skipped(&'static str),
+}
