@@ -605,14 +605,22 @@ impl Cpu {
                     return Ok(std::mem::take(&mut self.bail));
                 }
                 Op::Branch { cc, w, taken, fall } => {
-                    let rel = if self.state.holds(cc) { taken } else { fall };
-                    tri!(self.go(self.state.rip.wrapping_add(rel as i64 as u64) & w.mask()));
+                    if self.state.holds(cc) {
+                        tri!(self.go(self.state.rip.wrapping_add(taken as i64 as u64) & w.mask()));
+                    } else {
+                        // Only a branch that is taken cuts IP to the operand size (SDM vol. 2, Jcc).
+                        self.state.rip = self.wrap_ip(self.state.rip.wrapping_add(fall as i64 as u64));
+                    }
                     self.retired += count as u64;
                     return Ok(std::mem::take(&mut self.bail));
                 }
                 Op::BranchIf { c, w, taken, fall } => {
-                    let rel = if self.g(c) != 0 { taken } else { fall };
-                    tri!(self.go(self.state.rip.wrapping_add(rel as i64 as u64) & w.mask()));
+                    if self.g(c) != 0 {
+                        tri!(self.go(self.state.rip.wrapping_add(taken as i64 as u64) & w.mask()));
+                    } else {
+                        // Only a branch that is taken cuts IP to the operand size (SDM vol. 2, Jcc).
+                        self.state.rip = self.wrap_ip(self.state.rip.wrapping_add(fall as i64 as u64));
+                    }
                     self.retired += count as u64;
                     return Ok(std::mem::take(&mut self.bail));
                 }
