@@ -58,6 +58,9 @@ impl Cpu {
     }
 
     fn software_event(&mut self, bus: &mut dyn Bus, vector: u8, software: bool, ext: u32, next_ip: u64) -> Res<()> {
+        if self.intercept {
+            return Err(Fault::new(vector));
+        }
         let stepping = self.state.sys_flags & eflags::TF != 0;
         let flags = self.state.eflags();
         self.enter_vector(bus, &Event { vector, ext, software, error: None, flags, ip: next_ip })?;
