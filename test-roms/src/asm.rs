@@ -24,6 +24,12 @@ macro_rules! code {
 }
 pub(crate) use code;
 
+/// A closure that writes a run of instructions: `ins!(t; ud2())`.
+macro_rules! ins {
+    ($t:ident; $($code:tt)*) => { |$t| { $crate::asm::code!($t; $($code)*); Ok(()) } };
+}
+pub(crate) use ins;
+
 /// The assembler of one image.
 pub struct Asm {
     /// The instructions of the chunk being written.

@@ -20,7 +20,7 @@ fn run(rom: &Rom, accel: &str) -> (Outcome, String) {
     std::fs::write(&path, &image).unwrap();
     let mut qemu = Command::new("qemu-system-i386");
     qemu.args(["-accel", accel, "-m", "16", "-display", "none", "-no-reboot", "-nodefaults", "-net", "none"]);
-    qemu.args(["-cpu", if accel == "kvm" { "host" } else { "max" }]);
+    qemu.args(["-cpu", if accel == "kvm" { "host,arch-capabilities=off" } else { "max" }]);
     qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-debugcon", "stdio"]);
     match rom.kind {
         Kind::Multiboot => qemu.arg("-kernel").arg(&path),
@@ -37,7 +37,7 @@ fn run(rom: &Rom, accel: &str) -> (Outcome, String) {
                     _ => Outcome::Hang,
                 };
             }
-            None if begin.elapsed() > Duration::from_secs(10) => {
+            None if begin.elapsed() > Duration::from_secs(3) => {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 break Outcome::Hang;

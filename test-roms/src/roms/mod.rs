@@ -8,6 +8,9 @@ use crate::rm::{self, Rm};
 use crate::{Kind, Rom};
 
 mod exceptions;
+mod paging;
+mod segments;
+mod transfers;
 
 /// What a program is made from.
 enum Source {
@@ -66,7 +69,12 @@ fn rm(
 pub fn all() -> &'static [Rom] {
     static ALL: OnceLock<Vec<Rom>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let groups = [("exceptions", exceptions::programs())];
+        let groups = [
+            ("exceptions", exceptions::programs()),
+            ("segments", segments::programs()),
+            ("transfers", transfers::programs()),
+            ("paging", paging::programs()),
+        ];
         let mut roms = Vec::new();
         for (group, programs) in groups {
             for p in programs {

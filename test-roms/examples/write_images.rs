@@ -1,0 +1,10 @@
+//! Writes every program and the demo guest into a directory, for running them elsewhere by hand.
+
+fn main() -> std::io::Result<()> {
+    let dir = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| ".".to_owned()));
+    for rom in ring86_test_roms::all() {
+        std::fs::write(dir.join(rom.name), rom.image)?;
+        println!("{}\t{}\t{:?}\t{}\t{}", rom.name, rom.group, rom.kind, rom.cpu, rom.fact);
+    }
+    Ok(())
+}
