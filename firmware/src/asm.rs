@@ -31,14 +31,7 @@ pub struct Builder {
 impl Builder {
     fn new(known: Symbols) -> Result<Self, IcedError> {
         let asm = CodeAssembler::new(16)?;
-        Ok(Self {
-            asm,
-            labels: BTreeMap::new(),
-            defined: BTreeMap::new(),
-            known,
-            scope: String::new(),
-            label_at: None,
-        })
+        Ok(Self { asm, labels: BTreeMap::new(), defined: BTreeMap::new(), known, scope: String::new(), label_at: None })
     }
 
     /// Address of a label within the segment, for use as an immediate or a displacement.

@@ -91,7 +91,8 @@ fn emit_detect(b: &mut Builder) -> Emit {
             ret;
         ata_places:
     );
-    for (port, control, select) in [(0x1f0u16, 0x3f6u16, 0u8), (0x1f0, 0x3f6, 0x10), (0x170, 0x376, 0), (0x170, 0x376, 0x10)]
+    for (port, control, select) in
+        [(0x1f0u16, 0x3f6u16, 0u8), (0x1f0, 0x3f6, 0x10), (0x170, 0x376, 0), (0x170, 0x376, 0x10)]
     {
         b.db(&port.to_le_bytes())?;
         b.db(&control.to_le_bytes())?;

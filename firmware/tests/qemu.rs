@@ -1,0 +1,455 @@
+//! Runs the firmware under another emulator, QEMU, with small programs of our own that call its services and report
+//! over the debug console. Without `qemu-system-i386` each test says so and passes.
+
+use iced_x86::IcedError;
+use iced_x86::code_asm::*;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where the program of a test disk runs, and the sectors it may fill.
+const PROGRAM: u64 = 0x8000;
+const PROGRAM_SECTORS: usize = 12;
+
+/// Builds a test program: calls services and writes register values to port E9h as hexadecimal words.
+struct Program {
+    asm: CodeAssembler,
+    print: CodeLabel,
+}
+
+impl Program {
+    fn new() -> Result<Self, IcedError> {
+        let mut asm = CodeAssembler::new(16)?;
+        let print = asm.create_label();
+        Ok(Self { asm, print })
+    }
+
+    /// Prints the word that `load` puts into AX. All registers are kept.
+    fn report(&mut self, load: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Result<(), IcedError> {
+        self.asm.pushf()?;
+        self.asm.pushad()?;
+        load(&mut self.asm)?;
+        self.asm.call(self.print)?;
+        self.asm.popad()?;
+        self.asm.popf()
+    }
+
+    /// Prints AX, BX, CX, DX and the carry flag, then starts a new line.
+    fn report_all(&mut self) -> Result<(), IcedError> {
+        self.report(|_| Ok(()))?;
+        self.report(|a| a.mov(ax, bx))?;
+        self.report(|a| a.mov(ax, cx))?;
+        self.report(|a| a.mov(ax, dx))?;
+        self.report(|a| a.sbb(ax, ax))?;
+        self.line()
+    }
+
+    fn line(&mut self) -> Result<(), IcedError> {
+        self.asm.push(ax)?;
+        self.asm.mov(al, 10)?;
+        self.asm.out(0xe9, al)?;
+        self.asm.pop(ax)
+    }
+
+    /// Ends the machine through the debug-exit device at F4h.
+    fn finish(mut self) -> Result<Vec<u8>, IcedError> {
+        let a = &mut self.asm;
+        a.mov(al, 0)?;
+        a.out(0xf4, al)?;
+        let mut stop = a.create_label();
+        a.set_label(&mut stop)?;
+        a.hlt()?;
+        a.jmp(stop)?;
+        a.set_label(&mut self.print)?;
+        a.mov(cx, 4)?;
+        let mut digit = a.create_label();
+        let mut decimal = a.create_label();
+        a.set_label(&mut digit)?;
+        a.rol(ax, 4)?;
+        a.push(ax)?;
+        a.and(al, 0x0f)?;
+        a.add(al, b'0' as i32)?;
+        a.cmp(al, b'9' as i32)?;
+        a.jbe(decimal)?;
+        a.add(al, 7)?;
+        a.set_label(&mut decimal)?;
+        a.out(0xe9, al)?;
+        a.pop(ax)?;
+        a.loop_(digit)?;
+        a.mov(al, b' ' as i32)?;
+        a.out(0xe9, al)?;
+        a.ret()?;
+        a.assemble(PROGRAM)
+    }
+}
+
+/// A disk image of `sectors` sectors that boots `program`; every other sector holds its number throughout.
+fn disk(sectors: usize, program: &[u8]) -> Result<Vec<u8>, IcedError> {
+    assert!(program.len() <= 512 * PROGRAM_SECTORS);
+    let mut boot = CodeAssembler::new(16)?;
+    boot.mov(ax, 0x0200 + PROGRAM_SECTORS as i32)?;
+    boot.mov(bx, PROGRAM as i32)?;
+    boot.mov(cx, 2)?;
+    boot.mov(dh, 0)?;
+    boot.int(0x13)?;
+    boot.db(&[0xea, 0x00, 0x80, 0x00, 0x00])?;
+    let mut image: Vec<u8> = (0..sectors).flat_map(|sector| (sector as u32).to_le_bytes().repeat(128)).collect();
+    let boot = boot.assemble(0x7c00)?;
+    image[..512].fill(0);
+    image[..boot.len()].copy_from_slice(&boot);
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    image[512..512 + program.len()].copy_from_slice(program);
+    Ok(image)
+}
+
+/// A directory for one test's files, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ring86-firmware-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary directory is writable");
+        std::fs::write(path.join("bios"), ring86_firmware::bios_image()).expect("image written");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).expect("file written");
+        path.display().to_string()
+    }
+
+    /// Starts QEMU with our firmware and no other ROM.
+    fn start(&self, arguments: &[String]) -> Option<std::process::Child> {
+        let log = format!("file:{}", self.0.join("log").display());
+        let mut command = Command::new("qemu-system-i386");
+        command.args(["-display", "none", "-net", "none", "-no-reboot", "-vga", "none", "-device", "VGA,romfile="]);
+        command.args(["-device", "isa-debug-exit,iobase=0xf4", "-debugcon", &log, "-m", "64"]);
+        command.arg("-bios").arg(self.0.join("bios")).args(arguments);
+        match command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn() {
+            Ok(child) => Some(child),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!("skipped: qemu-system-i386 is not installed");
+                None
+            }
+            Err(error) => panic!("qemu-system-i386 does not start: {error}"),
+        }
+    }
+
+    /// Runs until the guest ends; returns what it wrote to the debug console.
+    fn run(&self, arguments: &[String]) -> Option<String> {
+        let mut child = self.start(arguments)?;
+        let end = Instant::now() + Duration::from_secs(90);
+        while child.try_wait().expect("child is ours").is_none() {
+            if Instant::now() > end {
+                child.kill().expect("child is ours");
+                panic!("the guest did not finish; it wrote: {:?}", std::fs::read_to_string(self.0.join("log")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(std::fs::read_to_string(self.0.join("log")).expect("the log exists"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn floppy(path: &str) -> String {
+    format!("if=floppy,format=raw,file={path}")
+}
+
+fn hard_disk(path: &str) -> String {
+    format!("if=ide,index=0,media=disk,format=raw,file={path}")
+}
+
+fn arguments(drives: &[String]) -> Vec<String> {
+    drives.iter().flat_map(|drive| ["-drive".to_owned(), drive.clone()]).collect()
+}
+
+#[test]
+fn services_answer_from_a_floppy() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    // Memory: int 12h, AH=88h, E801h.
+    p.asm.int(0x12)?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ah, 0x88)?;
+    p.asm.int(0x15)?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ax, 0xe801)?;
+    p.asm.int(0x15)?;
+    p.report(|_| Ok(()))?;
+    p.report(|a| a.mov(ax, bx))?;
+    p.line()?;
+    // Keyboard buffer: store a key, look at it, take it.
+    p.asm.mov(ax, 0x0500)?;
+    p.asm.mov(cx, 0x1e61)?;
+    p.asm.int(0x16)?;
+    p.asm.mov(ah, 1)?;
+    p.asm.int(0x16)?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ah, 0)?;
+    p.asm.int(0x16)?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    // Video: mode, then a character with its attribute.
+    p.asm.mov(ah, 0x0f)?;
+    p.asm.int(0x10)?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ax, 0x0200)?;
+    p.asm.mov(bx, 0)?;
+    p.asm.mov(dx, 0x0a14)?;
+    p.asm.int(0x10)?;
+    p.asm.mov(ax, 0x0951)?;
+    p.asm.mov(bx, 0x1e)?;
+    p.asm.mov(cx, 1)?;
+    p.asm.int(0x10)?;
+    p.asm.mov(ax, 0x0601)?;
+    p.asm.mov(bx, 0x0700)?;
+    p.asm.mov(cx, 0)?;
+    p.asm.mov(dx, 0x184f)?;
+    p.asm.int(0x10)?;
+    p.asm.mov(ax, 0x0200)?;
+    p.asm.mov(bx, 0)?;
+    p.asm.mov(dx, 0x0914)?;
+    p.asm.int(0x10)?;
+    p.asm.mov(ah, 0x08)?;
+    p.asm.int(0x10)?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    // Floppy parameters, then two sectors to 1FF00h, across a DMA page: sectors 33 and 34.
+    p.asm.mov(ah, 8)?;
+    p.asm.mov(dl, 0)?;
+    p.asm.int(0x13)?;
+    p.report_all()?;
+    p.asm.mov(ax, 0x1000)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(ax, 0x0202)?;
+    p.asm.mov(bx, 0xff00)?;
+    p.asm.mov(cx, 0x0010)?;
+    p.asm.mov(dx, 0x0100)?;
+    p.asm.int(0x13)?;
+    p.report_all()?;
+    p.asm.mov(ax, word_ptr(0xff00).es())?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ax, 0x2000)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(ax, word_ptr(0x00fc).es())?;
+    p.report(|_| Ok(()))?;
+    p.asm.mov(ax, word_ptr(0x02fc).es())?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    // Write the program's first sector to cylinder 79 and read it back.
+    p.asm.mov(ax, 0)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(ax, 0x0301)?;
+    p.asm.mov(bx, PROGRAM as i32)?;
+    p.asm.mov(cx, 0x4f12)?;
+    p.asm.mov(dx, 0x0100)?;
+    p.asm.int(0x13)?;
+    p.asm.mov(ax, 0x0201)?;
+    p.asm.mov(bx, 0x6000)?;
+    p.asm.int(0x13)?;
+    p.report_all()?;
+    p.asm.mov(si, 0x6000)?;
+    p.asm.mov(di, PROGRAM as i32)?;
+    p.asm.mov(cx, 256)?;
+    p.asm.cld()?;
+    p.asm.repe().cmpsw()?;
+    p.report(|a| a.mov(ax, cx))?;
+    p.line()?;
+    // A waiting millisecond, PCI BIOS, the date's century.
+    p.asm.mov(ah, 0x86)?;
+    p.asm.mov(cx, 0)?;
+    p.asm.mov(dx, 1000)?;
+    p.asm.int(0x15)?;
+    p.asm.mov(ax, 0xb101)?;
+    p.asm.int(0x1a)?;
+    p.report(|a| a.sbb(ax, ax))?;
+    p.report(|a| a.mov(ax, dx))?;
+    p.asm.mov(ah, 4)?;
+    p.asm.int(0x1a)?;
+    p.report(|a| a.mov(al, ch))?;
+    p.line()?;
+    let program = p.finish()?;
+
+    let scratch = Scratch::new("floppy");
+    let image = scratch.file("a.img", &disk(2880, &program)?);
+    let Some(log) = scratch.run(&arguments(&[floppy(&image)])) else { return Ok(()) };
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines[0], "027F FC00 3C00 0300 ", "memory sizes");
+    assert_eq!(lines[1], "1E61 1E61 ", "keyboard buffer");
+    assert_eq!(lines[2], "5003 1E51 ", "video mode, character");
+    assert_eq!(lines[3], "0000 0004 4F12 0101 0000 ", "floppy parameters");
+    assert_eq!(lines[4], "0002 FF00 0010 0100 0000 ", "read across a DMA page");
+    assert_eq!(lines[5], "0021 0021 0022 ", "what was read");
+    assert_eq!(lines[6], "0001 6000 4F12 0100 0000 ", "read after write");
+    assert_eq!(lines[7], "0000 ", "words that differ");
+    assert_eq!(&lines[8][..10], "0000 4350 ", "PCI BIOS");
+    assert_eq!(&lines[8][12..14], "20", "century");
+    Ok(())
+}
+
+#[test]
+fn hard_disks_boot_and_transfer() -> Result<(), IcedError> {
+    // 40 MiB: 80 cylinders of 16 heads and 63 sectors, which needs no translation.
+    const SECTORS: usize = 80 * 16 * 63;
+    let packet = 0x6000;
+    let mut p = Program::new()?;
+    p.report(|a| a.mov(ax, dx))?;
+    p.line()?;
+    p.asm.mov(ah, 8)?;
+    p.asm.mov(dl, 0x80)?;
+    p.asm.int(0x13)?;
+    p.report_all()?;
+    p.asm.mov(ah, 0x41)?;
+    p.asm.mov(bx, 0x55aa)?;
+    p.asm.mov(dl, 0x80)?;
+    p.asm.int(0x13)?;
+    p.report(|a| a.mov(ax, bx))?;
+    p.line()?;
+    // CHS 1/2/3 is block 63 * (16 + 2) + 2 = 1136.
+    p.asm.mov(ax, 0)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(ds, ax)?;
+    p.asm.mov(ax, 0x0201)?;
+    p.asm.mov(bx, 0x5000)?;
+    p.asm.mov(cx, 0x0103)?;
+    p.asm.mov(dx, 0x0280)?;
+    p.asm.int(0x13)?;
+    p.report_all()?;
+    p.asm.mov(ax, word_ptr(0x51fc))?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    // 200 blocks from 70000 to 1000:0000 by packet, then block 70199's number; write them back at 1000 and read that.
+    let set_packet = |p: &mut Program, count: i32, segment: i32, block: i32| -> Result<(), IcedError> {
+        p.asm.mov(word_ptr(packet), 0x10)?;
+        p.asm.mov(word_ptr(packet + 2), count)?;
+        p.asm.mov(word_ptr(packet + 4), 0)?;
+        p.asm.mov(word_ptr(packet + 6), segment)?;
+        p.asm.mov(dword_ptr(packet + 8), block)?;
+        p.asm.mov(dword_ptr(packet + 12), 0)?;
+        p.asm.mov(si, packet)?;
+        p.asm.mov(dl, 0x80)
+    };
+    for (function, count, segment, block) in
+        [(0x42, 200, 0x1000, 70_000), (0x43, 200, 0x1000, 1000), (0x42, 2, 0x4000, 1198), (0x42, 2, 0x4000, 80_639)]
+    {
+        set_packet(&mut p, count, segment, block)?;
+        p.asm.mov(ah, function)?;
+        p.asm.mov(al, 0)?;
+        p.asm.int(0x13)?;
+        p.report(|_| Ok(()))?;
+        p.report(|a| a.sbb(ax, ax))?;
+        p.line()?;
+    }
+    p.asm.mov(ax, 0x4000)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(eax, dword_ptr(0x200).es())?;
+    p.report(|_| Ok(()))?;
+    p.report(|a| a.shr(eax, 16))?;
+    p.line()?;
+    let program = p.finish()?;
+
+    let scratch = Scratch::new("disk");
+    let image = scratch.file("c.img", &disk(SECTORS, &program)?);
+    let Some(log) = scratch.run(&arguments(&[hard_disk(&image)])) else { return Ok(()) };
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines[0], "0080 ", "boot drive");
+    assert_eq!(lines[1], "0000 8000 4F3F 0F01 0000 ", "geometry");
+    assert_eq!(lines[2], "AA55 ", "extensions");
+    assert_eq!(lines[3], "0001 5000 0103 0280 0000 ", "CHS read");
+    assert_eq!(lines[4], "0470 ", "block 1136");
+    assert_eq!(lines[5..9], ["0000 0000 ", "0000 0000 ", "0000 0000 ", "0400 FFFF "], "packets, the last past the end");
+    assert_eq!(lines[9], "1237 0001 ", "block 70199, as written to 1199");
+    Ok(())
+}
+
+#[test]
+fn nothing_to_boot_is_said() {
+    let scratch = Scratch::new("nothing");
+    let screen = scratch.0.join("screen");
+    let arguments: Vec<String> = ["-nodefaults", "-monitor", "stdio"].map(str::to_owned).into();
+    let Some(mut child) = start_with_monitor(&scratch, &arguments) else { return };
+    let text = wait_for_text(&mut child, &screen, "Nothing to start from");
+    assert!(text.contains("Ring86 BIOS"), "{text}");
+    assert!(text.contains("65536 KiB"), "{text}");
+}
+
+/// A guest image of the shared collection, if it is there.
+fn shared_guest(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/guests").join(name);
+    if !path.exists() {
+        eprintln!("skipped: the guest image {name} is not here");
+        return None;
+    }
+    Some(path)
+}
+
+fn boot_shared(name: &str, expected: &str) {
+    let Some(path) = shared_guest(name) else { return };
+    let unpacked = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip runs").stdout;
+    let scratch = Scratch::new(name);
+    let image = scratch.file("a.img", &unpacked);
+    let mut arguments = arguments(&[floppy(&image)]);
+    arguments.extend(["-monitor".to_owned(), "stdio".to_owned()]);
+    let Some(mut child) = start_with_monitor(&scratch, &arguments) else { return };
+    let text = wait_for_text(&mut child, &scratch.0.join("screen"), expected);
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn freedos_reaches_its_prompt() {
+    boot_shared("freedos722.img.gz", "A:\\>");
+}
+
+#[test]
+fn mikeos_shows_its_dialog() {
+    boot_shared("mikeos.flp.gz", "Thanks for trying out MikeOS!");
+}
+
+#[test]
+fn openbsd_starts_its_kernel() {
+    boot_shared("openbsd.img.gz", "mainbus0 (root)");
+}
+
+fn start_with_monitor(scratch: &Scratch, arguments: &[String]) -> Option<std::process::Child> {
+    let mut command = Command::new("qemu-system-i386");
+    command.args(["-display", "none", "-net", "none", "-vga", "none", "-device", "VGA,romfile=", "-m", "64"]);
+    command.arg("-bios").arg(scratch.0.join("bios")).args(arguments);
+    match command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn() {
+        Ok(child) => Some(child),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("skipped: qemu-system-i386 is not installed");
+            None
+        }
+        Err(error) => panic!("qemu-system-i386 does not start: {error}"),
+    }
+}
+
+/// Polls the text screen until it shows `expected` or 90 seconds pass; ends the guest and returns the screen.
+fn wait_for_text(child: &mut std::process::Child, screen: &Path, expected: &str) -> String {
+    use std::io::Write;
+    let mut monitor = child.stdin.take().expect("stdin is a pipe");
+    let end = Instant::now() + Duration::from_secs(90);
+    let mut text = String::new();
+    while Instant::now() < end && !text.contains(expected) {
+        std::thread::sleep(Duration::from_millis(300));
+        writeln!(monitor, "pmemsave 0xb8000 4000 \"{}\"", screen.display()).expect("the monitor listens");
+        std::thread::sleep(Duration::from_millis(100));
+        let cells = std::fs::read(screen).unwrap_or_default();
+        text = cells
+            .chunks(160)
+            .map(|row| {
+                row.iter().step_by(2).map(|byte| if *byte < 0x20 { ' ' } else { *byte as char }).collect::<String>()
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    writeln!(monitor, "quit").expect("the monitor listens");
+    child.wait().expect("child is ours");
+    text
+}
