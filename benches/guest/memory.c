@@ -7,7 +7,7 @@ static void fill(void)
 {
     u32 seed = 6;
     for (u32 i = 0; i < sizeof source / 4; i++)
-        source[i] = next_random(&seed);
+        source[i] = next_random(&seed), target[i] = 0;
 }
 
 static u32 sum_target(void)
