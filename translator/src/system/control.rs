@@ -258,7 +258,7 @@ mod tests {
         let mut r = Rig::real(Model::Pentium);
         assert_eq!(r.run(|c, b| c.mov_to_cr(b, 4, cr::PAE)), Err(Fault::gp(0)));
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         assert_eq!(r.run(|c, _| c.mov_from_cr(0)), Err(Fault::gp(0)));
         assert_eq!(r.run(|c, _| c.hlt()), Err(Fault::gp(0)));
         assert_eq!(r.run(|c, _| c.clts()), Err(Fault::gp(0)));

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(r.run(|c, _| c.mov_from_dr(4)), Err(Fault::ud()));
         r.cpu.state.dr[7] |= DR7_GD;
         assert_eq!(r.run(|c, _| c.mov_from_dr(0)), Err(Fault::db(DR6_BD | DB_FAULT)));
-        r.to_ring3();
+        r.enter_ring3();
         assert_eq!(r.run(|c, _| c.mov_from_dr(0)), Err(Fault::gp(0)));
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn error_code_and_rf() {
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
         r.cpu.state.rip = 0x4242;
         r.run(|c, b| c.deliver_exception(b, Fault::pf(6, 0xdead_b000), true)).unwrap();

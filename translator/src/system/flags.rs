@@ -183,7 +183,7 @@ mod tests {
         r.cpu.state.sti_shadow = false;
         r.run(|c, _| c.sti()).unwrap();
         assert!(!r.cpu.state.sti_shadow, "IF was already set");
-        r.to_ring3();
+        r.enter_ring3();
         assert_eq!(r.run(|c, _| c.cli()), Err(Fault::gp(0)));
         r.cpu.state.cr4 |= cr::PVI;
         r.cpu.state.sys_flags |= VIF;

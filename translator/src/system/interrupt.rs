@@ -94,7 +94,7 @@ impl Cpu {
     }
 
     /// INT n inside virtual-8086 mode with VME: through the 8086 vector table at linear address 0.
-    fn redirect_to_v86(&mut self, bus: &mut dyn Bus, vector: u8, next_ip: u64) -> Res<()> {
+    fn redirect_enter_v86(&mut self, bus: &mut dyn Bus, vector: u8, next_ip: u64) -> Res<()> {
         let target: u32 = self.read_lin(bus, u64::from(vector) * 4, true)?;
         let virtual_if = self.state.iopl() < 3;
         let image = if virtual_if { self.virtual_flags() } else { self.state.eflags() };
@@ -120,7 +120,7 @@ impl Cpu {
             return Err(if self.model <= Model::I386 {
                 Fault::new(vector::DF)
             } else {
-                Fault::gp(u32::from(ev.vector) * 8 | IDT | ev.ext)
+                Fault::gp((u32::from(ev.vector) * 8) | IDT | ev.ext)
             });
         }
         let target: u32 = self.read_lin(bus, self.state.idtr.base.wrapping_add(at) & 0xffff_ffff, false)?;
@@ -137,7 +137,7 @@ impl Cpu {
 
     fn enter_protected(&mut self, bus: &mut dyn Bus, ev: &Event) -> Res<()> {
         let ext = ev.ext;
-        let error = u32::from(ev.vector) * 8 | IDT | ext;
+        let error = (u32::from(ev.vector) * 8) | IDT | ext;
         let at = u64::from(ev.vector) * 8;
         if at + 7 > u64::from(self.state.idtr.limit) {
             return Err(Fault::gp(error));
@@ -288,7 +288,7 @@ mod tests {
         for (v, cpl, want) in table {
             let mut r = Rig::protected(Model::Max);
             if cpl == 3 {
-                r.to_ring3();
+                r.enter_ring3();
             }
             let before = r.cpu.state.clone();
             let got = r.run(|c, b| c.software_int(b, v, 0x400));
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn frame_of_an_inner_interrupt() {
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
         r.cpu.state.set_eflags(eflags::IF | eflags::NT | eflags::CF);
         r.cpu.state.rip = 0x1111;
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn icebp_ignores_dpl() {
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         assert_eq!(r.run(|c, b| c.int3(b, 0x10)), Err(Fault::gp(3 * 8 + 2)));
         r.run(|c, b| c.icebp(b, 0x10)).unwrap();
         assert_eq!(r.cpu.state.rip, HANDLER + 1);

@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn bitmap() {
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         // The rig's bitmap starts at 88h, all ones (denied).
         let map = TSS_A + 0x88;
         r.poke8(map + 0x60 / 8, !1);

@@ -290,7 +290,7 @@ mod tests {
         r.cpu.retired += 5;
         r.run(|c, b| c.rdtsc(b)).unwrap();
         assert_eq!((r.cpu.state.gpr(slot::RDX), r.cpu.state.gpr(slot::RAX)), (1, 5));
-        r.to_ring3();
+        r.enter_ring3();
         r.run(|c, b| c.rdtsc(b)).unwrap();
         r.cpu.state.cr4 |= cr::TSD;
         assert_eq!(r.run(|c, b| c.rdtsc(b)), Err(Fault::gp(0)));

@@ -28,7 +28,7 @@ impl Lcg {
 
 const DIRECTORY: u64 = 0x4_0000;
 const TABLE: u64 = 0x4_1000;
-const COUNT: u32 = 60_000;
+const COUNT: u32 = 100_000;
 
 fn scramble(r: &mut Rig, g: &mut Lcg) {
     for _ in 0..g.below(4) {
@@ -82,10 +82,13 @@ fn faults_leave_no_trace() {
     for case in 0..COUNT {
         if case % 8 == 0 {
             let model = if g.one_in(8) { Model::I286 } else { Model::Max };
-            r = if g.one_in(5) { Rig::v86(g.below(4)) } else { Rig::protected(model) };
+            r.again(model);
+            if g.one_in(5) && model == Model::Max {
+                r.enter_v86(g.below(4));
+            }
         }
         if !r.cpu.state.v86() && g.one_in(3) {
-            r.to_ring3();
+            r.enter_ring3();
         }
         scramble(&mut r, &mut g);
         if g.one_in(2) {
@@ -125,7 +128,7 @@ fn faults_leave_no_trace() {
                 let rip = r.cpu.state.rip;
                 if let Err(t) = r.run(|c, b| c.deliver_exception(b, f, true)) {
                     assert!(t.chain.len() >= 2 && t.report.len() > 100, "{:?}", t.chain);
-                    r = Rig::protected(Model::Max);
+                    r.again(Model::Max);
                 } else {
                     assert!(r.cpu.state.rip != rip || r.cpu.state.cpl <= before.cpl);
                 }
@@ -136,7 +139,7 @@ fn faults_leave_no_trace() {
         assert_eq!(r.cpu.state.mode, mode, "case {case}: the mode bits were stale");
         // A stack somewhere else would be hard to fill.
         if r.cpu.state.gpr(slot::RSP) > 0xa000 || r.cpu.state.rip > 0x2_0000 {
-            r = Rig::protected(Model::Max);
+            r.again(Model::Max);
         }
     }
     for op in 0..14 {

@@ -299,7 +299,8 @@ mod tests {
     fn lar_lsl_verr_verw() {
         let mut r = Rig::protected(Model::Max);
         // selector, LAR, LSL, VERR, VERW
-        let table: [(u16, Option<u32>, Option<u32>, bool, bool); 8] = [
+        type Row = (u16, Option<u32>, Option<u32>, bool, bool);
+        let table: [Row; 8] = [
             (0, None, None, false, false),
             (sel::CODE0, Some(0x00c0_9b00), Some(0xffff_ffff), true, false),
             (sel::DATA0, Some(0x00c0_9300), Some(0xffff_ffff), true, true),

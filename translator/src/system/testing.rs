@@ -70,17 +70,38 @@ impl Rig {
     pub fn real(model: Model) -> Rig {
         let pins = Arc::new(Pins::default());
         let mem = Arc::new(Memory::flat(1 << 20, pins.clone()).unwrap());
-        let mut cpu = Cpu::new(model, mem, pins);
+        let mut r = Rig { cpu: Cpu::new(model, mem, pins), bus: NullBus };
+        r.reset_real(model);
+        r
+    }
+
+    /// Back to the start as another model, with less work than a new rig.
+    pub fn again(&mut self, model: Model) {
+        self.cpu.mem.ram().fill(0, 0x5_0000, 0, 1);
+        self.reset_real(model);
+        self.enter_protected();
+        self.cpu.flush();
+    }
+
+    fn reset_real(&mut self, model: Model) {
+        let cpu = &mut self.cpu;
+        cpu.model = model;
+        cpu.state = State::reset(model);
         cpu.state.segs[1] = Segment { attr: attr::REAL_CODE, ..Segment::real(0) };
         cpu.state.rip = 0x100;
         cpu.state.idtr.limit = 0x3ff;
         cpu.state.set_gpr(slot::RSP, STACK0);
         cpu.state.update_mode();
-        Rig { cpu, bus: NullBus }
     }
 
     pub fn protected(model: Model) -> Rig {
         let mut r = Rig::real(model);
+        r.enter_protected();
+        r
+    }
+
+    fn enter_protected(&mut self) {
+        let r = self;
         let big = 0xfffff;
         let gdt = [
             0,
@@ -130,19 +151,23 @@ impl Rig {
         r.cpu.state.tr = r.segment(sel::TSS_A);
         r.cpu.state.ldtr = Segment::default();
         r.set_segments(sel::CODE0, sel::DATA0);
-        r
     }
 
     /// Virtual-8086 mode with this IOPL and IF set.
     pub fn v86(iopl: u32) -> Rig {
         let mut r = Rig::protected(Model::Max);
+        r.enter_v86(iopl);
+        r
+    }
+
+    pub fn enter_v86(&mut self, iopl: u32) {
+        let r = self;
         for (seg, selector) in [1, 0x100, 0x200, 2, 3, 4].into_iter().enumerate() {
             r.cpu.state.segs[seg] = Segment { base: u64::from(selector) << 4, limit: 0xffff, attr: V86_DATA, selector };
         }
         r.cpu.state.cpl = 3;
         r.cpu.state.set_gpr(slot::RSP, 0x800);
         r.cpu.state.set_eflags(eflags::VM | eflags::IF | iopl << 12);
-        r
     }
 
     fn segment(&mut self, selector: u16) -> Segment {
@@ -158,7 +183,7 @@ impl Rig {
         self.cpu.state.update_mode();
     }
 
-    pub fn to_ring3(&mut self) {
+    pub fn enter_ring3(&mut self) {
         self.set_segments(sel::CODE3 | 3, sel::DATA3 | 3);
         self.cpu.state.set_gpr(slot::RSP, STACK3);
     }

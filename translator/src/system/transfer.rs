@@ -332,7 +332,9 @@ mod tests {
 
     #[test]
     fn jump_checks() {
-        let table: [(u16, u8, Res<(u16, u64)>); 12] = [
+        // selector, CPL, CS and EIP
+        type Row = (u16, u8, Res<(u16, u64)>);
+        let table: [Row; 12] = [
             (0, 0, Err(Fault::gp(0))),
             (0xfff8, 0, Err(Fault::gp(0xfff8))),
             (sel::DATA0, 0, Err(Fault::gp(sel::DATA0 as u32))),
@@ -349,7 +351,7 @@ mod tests {
         for (s, cpl, want) in table {
             let mut r = Rig::protected(Model::Max);
             if cpl == 3 {
-                r.to_ring3();
+                r.enter_ring3();
             }
             let got = r.run(|c, b| c.far_jmp(b, s, 0x1234, 4, 0)).map(|()| (r.cs(), r.cpu.state.rip));
             assert_eq!(got, want, "selector {s:x} CPL {cpl}");
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn call_gate_switches_stacks_and_copies_parameters() {
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
         for v in [0x33, 0x22, 0x11] {
             r.push(4, v).unwrap();
@@ -394,14 +396,14 @@ mod tests {
             (sel::ABSENT, Fault::ss(error(sel::ABSENT))),
         ] {
             let mut r = Rig::protected(Model::Max);
-            r.to_ring3();
+            r.enter_ring3();
             r.set_inner_stack(ss, STACK0);
             let before = r.cpu.state.clone();
             assert_eq!(r.run(|c, b| c.far_call(b, sel::CALL0 | 3, 0, 4, 0)), Err(want));
             r.assert_same(&before);
         }
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.tr.limit = 8;
         assert_eq!(r.run(|c, b| c.far_call(b, sel::CALL0 | 3, 0, 4, 0)), Err(Fault::ts(error(sel::TSS_A))));
     }
@@ -422,7 +424,7 @@ mod tests {
             r.assert_same(&before);
         }
         let mut r = Rig::protected(Model::Max);
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.set_gpr(slot::RSP, STACK3);
         r.push(4, sel::CODE0.into()).unwrap();
         r.push(4, 0x10).unwrap();
@@ -433,7 +435,7 @@ mod tests {
     fn sysenter_and_sysexit() {
         let mut r = Rig::protected(Model::P3);
         assert_eq!(r.run(|c, _| c.sysenter()), Err(Fault::gp(0)));
-        r.to_ring3();
+        r.enter_ring3();
         r.cpu.state.sys_flags |= eflags::IF;
         (r.cpu.state.sysenter_cs, r.cpu.state.sysenter_esp, r.cpu.state.sysenter_eip) = (0x63, 0x9000, 0xc000_0100);
         assert_eq!(r.run(|c, _| c.sysexit()), Err(Fault::gp(0)), "CPL 3");
