@@ -94,7 +94,7 @@ impl Cpu {
     }
 
     /// INT n inside virtual-8086 mode with VME: through the 8086 vector table at linear address 0.
-    fn redirect_enter_v86(&mut self, bus: &mut dyn Bus, vector: u8, next_ip: u64) -> Res<()> {
+    fn redirect_to_v86(&mut self, bus: &mut dyn Bus, vector: u8, next_ip: u64) -> Res<()> {
         let target: u32 = self.read_lin(bus, u64::from(vector) * 4, true)?;
         let virtual_if = self.state.iopl() < 3;
         let image = if virtual_if { self.virtual_flags() } else { self.state.eflags() };

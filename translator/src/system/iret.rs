@@ -108,7 +108,7 @@ impl Cpu {
         Ok(())
     }
 
-    fn iret_enter_v86(&mut self, bus: &mut dyn Bus, ip: u64, cs: u16, image: u32) -> Res<()> {
+    fn iret_to_v86(&mut self, bus: &mut dyn Bus, ip: u64, cs: u16, image: u32) -> Res<()> {
         let mut rest = [0u32; 6];
         for (i, v) in rest.iter_mut().enumerate() {
             *v = self.stack_read(bus, 12 + 4 * i as u64, 4)?;
