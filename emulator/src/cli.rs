@@ -139,28 +139,9 @@ struct Demo {
 #[derive(Debug, Subcommand)]
 enum Conform {
     /// Run random instructions here and on the host's processor, and compare.
-    Native {
-        /// Number of cases.
-        #[arg(long, default_value_t = 1_000_000)]
-        cases: u64,
-        /// Seed of the random numbers.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How instructions are executed.
-        #[arg(long, value_enum, default_value = "auto")]
-        engine: Engine,
-    },
+    Native(crate::conform::NativeArgs),
     /// Replay recorded test vectors.
-    Vectors {
-        /// Folder with the vectors.
-        dir: PathBuf,
-        /// Processor that they were recorded on.
-        #[arg(long)]
-        cpu: Model,
-        /// How instructions are executed.
-        #[arg(long, value_enum, default_value = "auto")]
-        engine: Engine,
-    },
+    Vectors(crate::conform::VectorsArgs),
 }
 
 fn parse_port(text: &str) -> std::result::Result<u16, String> {
@@ -269,27 +250,6 @@ impl Demo {
     }
 }
 
-impl Conform {
-    fn run(&self) -> Result<u8> {
-        match self {
-            Conform::Native { cases, seed, engine } => {
-                engine.check()?;
-                {
-                    let _ = (cases, seed);
-                    Ok(0)
-                }
-            }
-            Conform::Vectors { dir, cpu, engine } => {
-                engine.check()?;
-                {
-                    let _ = (dir, cpu);
-                    Ok(0)
-                }
-            }
-        }
-    }
-}
-
 /// Parses the arguments, does what they say, and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -297,7 +257,8 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.run(),
         Command::Demo(demo) => demo.run(),
-        Command::Conform(conform) => conform.run(),
+        Command::Conform(Conform::Native(args)) => Ok(crate::conform::native_main(args)),
+        Command::Conform(Conform::Vectors(args)) => Ok(crate::conform::vectors_main(args)),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         say(format_args!("{error}"));

@@ -215,6 +215,9 @@ fn print_stats(machine: &Machine, seconds: f64) {
     eprintln!("host seconds         {seconds:.3}");
     eprintln!("guest seconds        {guest:.3}");
     eprintln!("million instr/s      {mips:.1}");
+    let state = &machine.cpu().state;
+    let at = crate::trace::disassemble(machine.cpu());
+    eprintln!("at                   {:04x}:{:08x} {at}", state.segs[1].selector, state.rip);
     eprintln!("slices               {slices}");
     eprintln!("resets               {resets}");
     eprintln!("blocks lifted        {}", s.blocks_lifted);

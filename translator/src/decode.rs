@@ -31,9 +31,11 @@ enum Decoded {
 
 fn decode_at(bytes: &[u8], at: usize, bits: u32, model: Model) -> Decoded {
     let tail = &bytes[at.min(bytes.len())..];
+    // Without BMI1 and LZCNT the F3 prefix of TZCNT and LZCNT means nothing: they are BSF and BSR, which kernels use.
+    let plain = DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD | DecoderOptions::NO_WBNOINVD;
     let options = match model {
-        Model::I286 | Model::I8086 => DecoderOptions::LOADALL286,
-        _ => DecoderOptions::NONE,
+        Model::I286 | Model::I8086 => plain | DecoderOptions::LOADALL286,
+        _ => plain,
     };
     let window = &tail[..tail.len().min(MAX_LENGTH)];
     let mut d = Decoder::with_ip(bits, window, at as u64, options);

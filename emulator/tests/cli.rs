@@ -1,0 +1,236 @@
+//! The command line: wrong input is one sentence and an exit code of its own, and creates nothing.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The exit code for host errors.
+const HOST: i32 = 120;
+
+/// A folder of this test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ring86-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).expect("a temporary file can be written");
+        path.display().to_string()
+    }
+
+    fn entries(&self) -> Vec<String> {
+        let list = fs::read_dir(&self.0).expect("the folder is readable");
+        let mut names: Vec<_> = list.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that stays behind harms nothing.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn ring86(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ring86"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// An ELF header for `machine`.
+fn elf(machine: u16) -> Vec<u8> {
+    let mut file = vec![0; 128];
+    file[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+    file[16] = 2;
+    file[18..20].copy_from_slice(&machine.to_le_bytes());
+    file
+}
+
+#[test]
+fn wrong_input_is_one_sentence() {
+    let folder = Folder::new("wrong");
+    // A kernel header that promises more than the file has.
+    let mut kernel = vec![0; 4096];
+    kernel[0x1f1] = 1;
+    kernel[0x1f4] = 0xff;
+    kernel[0x1f5] = 0xff;
+    kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
+    let truncated = folder.file("truncated", &kernel);
+    let arm = folder.file("arm", &elf(183));
+    let text = folder.file("text", b"This is a letter and no image.\n");
+    let empty = folder.file("empty", b"");
+    let mut cd = vec![0; 0x9000];
+    cd[0x8001..0x8006].copy_from_slice(b"CD001");
+    let cd = folder.file("cd.iso", &cd);
+    let mut sector = vec![0xf4; 512];
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let sector = folder.file("sector", &sector);
+    let before = folder.entries();
+    let missing = folder.0.join("missing").display().to_string();
+    let here = folder.0.display().to_string();
+    let table: &[(&[&str], &str)] = &[
+        (&["run", "--kernel", &missing], "there is no such file"),
+        (&["run", &missing], "there is no such file"),
+        (&["run", &here], "it is a folder"),
+        (&["run", "--kernel", &truncated], "cut short"),
+        (&["run", &truncated], "cut short"),
+        (&["run", "--kernel", &arm], "AArch64"),
+        (&["run", &arm], "AArch64"),
+        (&["run", &text], "no image that ring86 knows"),
+        (&["run", "--kernel", &text], "is no kernel"),
+        (&["run", &empty], "no image that ring86 knows"),
+        (&["run", &cd], "no CD drive"),
+        (&["run"], "nothing to run"),
+        (&["run", "-m", "0", &sector], "at least 1M"),
+        (&["run", "-m", "1T", &sector], "60G"),
+        (&["run", "-m", "x", &sector], "not a size"),
+        (&["run", "-m", "-5", &sector], "not a size"),
+        (&["run", "--initrd", &missing, &sector], "there is no such file"),
+        (&["run", "--initrd", &text, &sector], "takes no --initrd"),
+        (&["run", "--append", "x", &sector], "takes no --initrd and no --append"),
+        (&["run", "--engine", "translator", &sector], "not in this build"),
+        (&["run", "--display", "window", &sector], "not in this build"),
+        (&["run", "--display", "terminal", &sector], "needs a terminal"),
+        (&["run", "--display", "terminal", "--serial", "stdio", &sector], "both want the terminal"),
+        (&["run", "--serial", "file:no/such/folder/out", &sector], "cannot create"),
+        (&["run", "--trace", "io", "--trace-file", "no/such/folder/out", &sector], "cannot create the trace"),
+    ];
+    for (args, says) in table {
+        let output = ring86(&folder.0, args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let error = stderr.lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(HOST), "{args:?}: {stderr}");
+        assert!(error.contains(says) && error.starts_with("ring86: "), "{args:?}: {stderr}");
+        let notes = stderr.lines().filter(|line| line.contains("what the guest writes")).count();
+        assert_eq!(stderr.lines().count(), 1 + notes, "{args:?} says more than one sentence: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(folder.entries(), before, "{args:?} left something behind");
+    }
+}
+
+#[test]
+fn wrong_arguments_have_claps_code() {
+    let folder = Folder::new("usage");
+    for args in [
+        &["run", "--cpu", "z80"][..],
+        &["run", "--debug-exit", "70000"],
+        &["run", "--max-time", "0"],
+        &["run", "--serial", "telnet"],
+        &["run", "--trace-file", "x"],
+        &["fly"],
+        &[],
+    ] {
+        let output = ring86(&folder.0, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(folder.entries().is_empty());
+    }
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let output = ring86(Path::new("."), &["--help"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for code in ["120", "122", "124", "126", "128"] {
+        assert!(text.contains(code), "{text}");
+    }
+}
+
+/// A boot sector with `code` at its start.
+fn boot_sector(code: &[u8]) -> Vec<u8> {
+    let mut sector = code.to_vec();
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector
+}
+
+/// Runs a boot sector to its end and returns the exit code and stderr.
+fn run_sector(name: &str, code: &[u8], extra: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Folder::new(name);
+    let path = folder.file("boot.img", &boot_sector(code));
+    let mut args = vec!["run", &path, "--clock", "virtual", "-m", "2M"];
+    args.extend(extra);
+    let output = ring86(&folder.0, &args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stderr), text(&output.stdout))
+}
+
+#[test]
+fn exit_codes_tell_how_a_run_ended() {
+    // mov al, 3; out 0F4h, al
+    let (code, err, _) = run_sector("debug", &[0xb0, 3, 0xe6, 0xf4, 0xf4], &["--debug-exit", "0xf4"]);
+    assert_eq!(code, Some(7), "{err}");
+    // cli; hlt
+    let (code, err, _) = run_sector("halted", &[0xfa, 0xf4], &[]);
+    assert_eq!(code, Some(122), "{err}");
+    assert!(err.contains("halted with interrupts off"), "{err}");
+    // jmp $
+    let (code, err, _) = run_sector("time", &[0xeb, 0xfe], &["--max-time", "3"]);
+    assert_eq!(code, Some(124), "{err}");
+    // cli; lidt with a zero limit; int3
+    let triple = [0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x0f, 0x01, 0x1e, 0x20, 0x7c, 0xcc];
+    let (code, err, _) = run_sector("triple", &triple, &[]);
+    assert_eq!(code, Some(126), "{err}");
+    assert!(err.to_lowercase().contains("triple fault") && err.contains("CS"), "{err}");
+    // mov al, 0FEh; out 64h, al: the keyboard controller resets the processor
+    let reset = [0xb0, 0xfe, 0xe6, 0x64, 0xf4];
+    let (code, err, _) = run_sector("reset", &reset, &["--no-reboot"]);
+    assert_eq!(code, Some(0), "{err}");
+    let (code, err, _) = run_sector("reboots", &reset, &["--max-time", "20", "--stats"]);
+    assert_eq!(code, Some(124), "{err}");
+    let resets = err.lines().find_map(|l| l.strip_prefix("resets")).and_then(|n| n.trim().parse::<u64>().ok());
+    assert!(resets.is_some_and(|n| n > 1), "{err}");
+}
+
+#[test]
+fn serial_output_and_the_screen_come_out() {
+    // mov ah, 0Eh; mov al, '!'; int 10h; mov dx, 3F8h; mov al, 'k'; out dx, al; cli; hlt
+    let code = [0xb4, 0x0e, 0xb0, b'!', 0xcd, 0x10, 0xba, 0xf8, 0x03, 0xb0, b'k', 0xee, 0xfa, 0xf4];
+    let (_, err, out) = run_sector("serial", &code, &[]);
+    assert_eq!(out, "k", "{err}");
+    let (_, err, out) = run_sector("screen", &code, &["--serial", "none", "--dump-screen"]);
+    assert!(out.contains('!') && !out.contains('k'), "{err}{out}");
+    let folder = Folder::new("serial-file");
+    let (image, log) = (folder.file("boot.img", &boot_sector(&code)), folder.0.join("log"));
+    let target = format!("file:{}", log.display());
+    let output = ring86(&folder.0, &["run", &image, "--clock", "virtual", "--serial", &target]);
+    assert_eq!(fs::read(&log).expect("the log exists"), b"k", "{output:?}");
+}
+
+#[test]
+fn piped_input_reaches_the_guest() {
+    // Sets RTS, then echoes COM1 input plus one until a newline: mov dx, 3FCh; mov al, 3; out dx, al;
+    // wait: mov dx, 3FDh; in al, dx; test al, 1; jz wait; mov dx, 3F8h; in al, dx; cmp al, 10; je end;
+    // inc al; out dx, al; jmp wait; end: cli; hlt
+    let code = [
+        0xba, 0xfc, 0x03, 0xb0, 0x03, 0xee, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf8, 0xba, 0xf8, 0x03, 0xec,
+        0x3c, 0x0a, 0x74, 0x05, 0xfe, 0xc0, 0xee, 0xeb, 0xeb, 0xfa, 0xf4,
+    ];
+    let folder = Folder::new("pipe");
+    let image = folder.file("boot.img", &boot_sector(&code));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ring86"))
+        .args(["run", &image, "--max-time", "60"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    stdin.write_all(b"HAL\n").expect("the program reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "IBM");
+    assert_eq!(output.status.code(), Some(122));
+}

@@ -1,0 +1,73 @@
+//! Debian's own i386 kernels boot to a shell on the serial line, run commands, and switch the machine off.
+
+mod support;
+
+use ring86::boot::image;
+use ring86::boot::linux::Entry;
+use ring86::config::MachineConfig;
+use ring86::machine::{Machine, Outcome};
+use std::fs;
+use support::{guest, wait};
+
+const PROMPT: &str = "~ # ";
+const ROOT_PROMPT: &str = "/ # ";
+
+fn boot(kernel: &str, entry: Entry) -> Option<Machine> {
+    let (kernel, initrd) = (guest(kernel)?, guest("initrd-busybox.cpio.gz")?);
+    let bytes = fs::read(&kernel).expect("the kernel is readable");
+    let initrd = ("initrd".to_owned(), fs::read(initrd).expect("the initial RAM disk is readable"));
+    let mut config = MachineConfig::new();
+    config.ram = 128 << 20;
+    let payload = image::kernel("kernel", &bytes, "console=ttyS0 panic=-1", Some(initrd), entry);
+    config.payload = Some(payload.expect("the kernel is a good one"));
+    config.reboot = false;
+    Some(support::machine(config))
+}
+
+fn at_prompt(machine: &Machine, from: usize) -> bool {
+    let new = String::from_utf8_lossy(machine.serial_output().get(from..).unwrap_or(&[])).into_owned();
+    [PROMPT, ROOT_PROMPT].iter().any(|prompt| new.contains(prompt))
+}
+
+/// Types `command` and returns what it printed.
+fn shell(machine: &mut Machine, command: &str) -> String {
+    let from = machine.serial_output().len();
+    machine.serial_input(format!("{command}\n").as_bytes());
+    wait(machine, command, 60, |m| at_prompt(m, from));
+    String::from_utf8_lossy(&machine.serial_output()[from..]).into_owned()
+}
+
+fn session(kernel: &str, release: &str, entry: Entry) {
+    let Some(mut machine) = boot(kernel, entry) else { return };
+    wait(&mut machine, "a shell prompt", 120, |m| at_prompt(m, 0));
+    let text = machine.serial_text();
+    assert!(text.contains("ring86-init-ready"), "{text}");
+    assert!(!text.contains("BUG:") && !text.contains("Oops"), "{text}");
+    let uname = shell(&mut machine, "uname -rm");
+    assert!(uname.contains(release) && uname.contains("i686"), "{uname}");
+    let sum = shell(&mut machine, "i=0; s=0; while [ $i -lt 1000 ]; do i=$((i+1)); s=$((s+i*i)); done; echo s=$s");
+    assert!(sum.contains("s=333833500"), "{sum}");
+    let pipe = shell(&mut machine, "seq 1 2000 | sort -n | md5sum");
+    assert!(pipe.contains("ea4d0a24dabcaa11f9aa979b872d162b"), "{pipe}");
+    machine.serial_input(b"poweroff -f\n");
+    match machine.run_until(|_| false, 60_000_000_000) {
+        Err(Outcome::PowerOff) => {}
+        Err(other) => panic!("{}\n{}", support::explain(&other), machine.serial_text()),
+        Ok(_) => panic!("the guest did not switch off\n{}", machine.serial_text()),
+    }
+}
+
+#[test]
+fn the_686_kernel() {
+    session("vmlinuz-686", "-686", Entry::Real);
+}
+
+#[test]
+fn the_686_pae_kernel() {
+    session("vmlinuz-686-pae", "-686-pae", Entry::Real);
+}
+
+#[test]
+fn the_686_kernel_by_its_32_bit_entry() {
+    session("vmlinuz-686", "-686", Entry::Protected);
+}

@@ -1,0 +1,61 @@
+//! Every program of `test-roms` on this machine: one architectural fact each.
+
+mod support;
+
+use ring86::boot::image;
+use ring86::boot::linux::Entry;
+use ring86::config::{MachineConfig, Medium};
+use ring86::machine::Outcome;
+use ring86_test_roms::{Kind, Rom};
+use ring86_translator::Model;
+
+const DEBUG_EXIT: u16 = 0xf4;
+
+/// What happened to `rom` on a processor of `model`; `None` if its fact holds.
+fn failure(rom: &Rom, model: Model) -> Option<String> {
+    let mut config = MachineConfig::new();
+    config.ram = 16 << 20;
+    config.model = model;
+    config.debug_exit = Some(DEBUG_EXIT);
+    match rom.kind {
+        Kind::Multiboot => match image::kernel(rom.name, rom.image, "", None, Entry::Real) {
+            Ok(payload) => config.payload = Some(payload),
+            Err(error) => return Some(error.to_string()),
+        },
+        Kind::BootSector => {
+            config.floppy = Some(Medium { bytes: image::floppy(rom.image.to_vec()), read_only: false });
+        }
+    }
+    let mut machine = support::machine(config);
+    let result = machine.run_until(|_| false, 20_000_000_000);
+    let said = machine.console_text();
+    match result {
+        Err(Outcome::DebugExit(0)) if said.contains(rom.name) => None,
+        Err(Outcome::DebugExit(0)) => Some(format!("it did not print its name: {said}")),
+        Err(Outcome::DebugExit(check)) => Some(format!("check {check} failed: {said}")),
+        Err(outcome) => Some(format!("{}: {said}", support::explain(&outcome))),
+        Ok(_) => Some(format!("no end: {said}\n{}", machine.screen_text())),
+    }
+}
+
+#[test]
+fn every_fact_holds() {
+    let roms = ring86_test_roms::all();
+    assert!(!roms.is_empty());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let failures = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(4) {
+            scope.spawn(|| {
+                while let Some(rom) = roms.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    if let Some(why) = failure(rom, Model::Max) {
+                        let text = format!("{} ({}; {}): {why}", rom.name, rom.fact, rom.section);
+                        failures.lock().expect("no test panics with the lock").push(text);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no test panics with the lock");
+    assert!(failures.is_empty(), "{} of {} facts fail:\n{}", failures.len(), roms.len(), failures.join("\n"));
+}
