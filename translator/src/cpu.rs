@@ -4,6 +4,7 @@ use crate::block::BlockCache;
 use crate::bus::Bus;
 use crate::fault::{Fault, vector};
 use crate::mmu::Memory;
+use crate::mmu::ram::Window;
 use crate::mmu::shadow::Shadow;
 use crate::model::Model;
 use crate::pins::{self, Pins};
@@ -72,6 +73,8 @@ pub struct Cpu {
     pub stats: Stats,
     pub(crate) model: Model,
     pub(crate) mem: Arc<Memory>,
+    /// RAM of `mem`.
+    pub(crate) ram: Window,
     pub(crate) pins: Arc<Pins>,
     pub(crate) shadow: Shadow,
     pub(crate) blocks: BlockCache,
@@ -101,6 +104,7 @@ impl Cpu {
             intercept: false,
             stats: Stats::default(),
             model,
+            ram: mem.ram().window(),
             mem,
             pins,
             shadow: Shadow::default(),

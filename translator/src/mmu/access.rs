@@ -53,7 +53,7 @@ impl Cpu {
         let e = self.shadow.get(usize::from(user), lin);
         let off = lin & 0xfff;
         if e & (shadow::R | shadow::IO) == shadow::R && off <= 4096 - size_of::<T>() as u64 {
-            return Ok(self.mem.ram().read(((e & !0xfff) | off) as usize));
+            return Ok(self.ram.read(((e & !0xfff) | off) as usize));
         }
         self.read_slow(bus, lin, size_of::<T>() as u8, user).map(T::cut)
     }
@@ -64,7 +64,7 @@ impl Cpu {
         let e = self.shadow.get(usize::from(user), lin);
         let off = lin & 0xfff;
         if e & (shadow::W | shadow::IO) == shadow::W && off <= 4096 - size_of::<T>() as u64 {
-            self.mem.ram().write(((e & !0xfff) | off) as usize, v);
+            self.ram.write(((e & !0xfff) | off) as usize, v);
             return Ok(());
         }
         self.write_slow(bus, lin, size_of::<T>() as u8, user, v.into())

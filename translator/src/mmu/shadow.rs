@@ -16,9 +16,20 @@ pub const G: u64 = 1 << 4;
 /// The guest allows writes; [`W`] may be off because the page holds code.
 pub const GUEST_W: u64 = 1 << 5;
 
+/// One entry a linear page. The fixed length lets a 20-bit index go unchecked.
+type Table = Box<[u64; 1 << 20]>;
+
+fn table() -> Table {
+    // A vector of zeroes comes from the host untouched: pages the guest never uses cost nothing.
+    match vec![0; 1 << 20].into_boxed_slice().try_into() {
+        Ok(t) => t,
+        Err(_) => unreachable!("the length is that of the vector above"),
+    }
+}
+
 /// The supervisor's and the user's table.
 pub struct Shadow {
-    tables: [Vec<u64>; 2],
+    tables: [Table; 2],
     valid: [Vec<u32>; 2],
     /// Moves whenever an entry that code may have been fetched through goes away.
     pub generation: u64,
@@ -26,7 +37,7 @@ pub struct Shadow {
 
 impl Default for Shadow {
     fn default() -> Self {
-        Shadow { tables: [vec![0; 1 << 20], vec![0; 1 << 20]], valid: [Vec::new(), Vec::new()], generation: 1 }
+        Shadow { tables: [table(), table()], valid: [Vec::new(), Vec::new()], generation: 1 }
     }
 }
 
