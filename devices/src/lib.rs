@@ -14,6 +14,7 @@ pub mod capability;
 pub mod clock;
 pub mod debug;
 pub mod dma;
+pub mod floppy;
 pub mod i8042;
 pub mod pci;
 pub mod pic;
