@@ -283,6 +283,31 @@ mod tests {
     }
 
     #[test]
+    fn invlpg_forgets_all_of_a_large_page() {
+        let mut r = Rig::protected(Model::Max);
+        // 0 and 4 MiB: large pages at 0; 8 MiB: a table whose first two pages are at 0.
+        r.poke32(0x30000, 0x83);
+        r.poke32(0x30004, 0x83);
+        r.poke32(0x30008, 0x31003);
+        r.poke32(0x31000, 3);
+        r.poke32(0x31004, 3);
+        let cr0 = r.cpu.state.cr0;
+        r.run(|c, b| c.mov_to_cr(b, 4, cr::PSE)).unwrap();
+        r.run(|c, b| c.mov_to_cr(b, 3, 0x30000)).unwrap();
+        r.run(|c, b| c.mov_to_cr(b, 0, cr0 | cr::PG)).unwrap();
+        let read = |r: &mut Rig, lin: u64| r.run(|c, b| c.read_lin::<u8>(b, lin, false)).is_ok();
+        let all = [0x40_0000, 0x40_1000, 0x80_0000, 0x80_1000];
+        assert!(all.iter().all(|lin| read(&mut r, *lin)));
+        // Without INVLPG the old translations may be used; with it the named page's may not.
+        r.poke32(0x31000, 0);
+        r.run(|c, _| c.invlpg(0x80_0123)).unwrap();
+        assert_eq!(all.map(|lin| read(&mut r, lin)), [true, true, false, true]);
+        r.poke32(0x30004, 0);
+        r.run(|c, _| c.invlpg(0x40_0000)).unwrap();
+        assert_eq!(all.map(|lin| read(&mut r, lin)), [false, false, false, true]);
+    }
+
+    #[test]
     fn lmsw_cannot_leave_protected_mode() {
         let mut r = Rig::protected(Model::I286);
         r.run(|c, _| c.lmsw(cr::TS as u16 | 0xfff0)).unwrap();

@@ -18,6 +18,8 @@ mod io;
 mod iret;
 mod msr;
 #[cfg(test)]
+mod program;
+#[cfg(test)]
 mod random;
 mod segments;
 mod stack;
