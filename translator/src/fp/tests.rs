@@ -1,11 +1,13 @@
 //! The host processor as judge: every operation on edge-weighted random operands, against the real instruction.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod random;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod sse;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod transcendental;
-#[cfg(target_arch = "x86_64")]
+mod values;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x87;

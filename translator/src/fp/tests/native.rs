@@ -126,58 +126,73 @@ x87!(fcos, "fcos");
 x87!(fsincos, "fsincos");
 x87!(fptan, "fptan");
 
-/// A two-operand SSE instruction on the low lanes of a and b under an MXCSR with every exception masked: the result and
-/// MXCSR afterwards.
-pub(super) type Sse = fn(u64, u64, u32) -> (u64, u32);
+/// What an SSE instruction did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Simd {
+    /// XMM0, or RAX, or what LAHF showed.
+    pub(super) value: u64,
+    /// MXCSR afterwards.
+    pub(super) mxcsr: u32,
+    /// The instruction raised #XM.
+    pub(super) faulted: bool,
+}
+
+/// A two-operand SSE instruction on the low lanes of a and b under an MXCSR.
+pub(super) type Sse = fn(u64, u64, u32) -> Simd;
+
+/// Lets a SIMD exception skip the instruction: execution goes on at the address in R11, with R10 telling.
+pub(super) fn catch_simd_exceptions() {
+    extern "C" fn skip(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: the kernel passes a valid ucontext to a handler installed with SA_SIGINFO, and the only code of this
+        // process that raises SIGFPE is that of the macro below, which keeps an address of its own in R11.
+        unsafe {
+            let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+            registers[libc::REG_RIP as usize] = registers[libc::REG_R11 as usize];
+            registers[libc::REG_R10 as usize] = 1;
+        }
+    }
+    // SAFETY: an all-zero sigaction is a valid one, and the handler has the signature that SA_SIGINFO asks for.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = skip as extern "C" fn(_, _, _) as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGFPE, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
 
 macro_rules! sse {
     ($name:ident, $insn:literal) => {
-        pub(super) fn $name(a: u64, b: u64, mxcsr: u32) -> (u64, u32) {
-            let (mut after, usual) = (mxcsr, 0x1f80u32);
-            let result: u64;
-            // SAFETY: the pointers are to live locals, all exceptions are masked, and MXCSR is put back.
-            unsafe {
-                asm!(
-                    "movq xmm0, {a}",
-                    "movq xmm1, {b}",
-                    "ldmxcsr [{m}]",
-                    $insn,
-                    "stmxcsr [{m}]",
-                    "ldmxcsr [{u}]",
-                    "movq rax, xmm0",
-                    a = in(reg) a,
-                    b = in(reg) b,
-                    m = in(reg) &raw mut after,
-                    u = in(reg) &raw const usual,
-                    out("rax") result, out("xmm0") _, out("xmm1") _,
-                );
-            }
-            (result, after)
-        }
+        sse!($name, $insn, "movq rax, xmm0");
     };
     ($name:ident, int $insn:literal) => {
-        pub(super) fn $name(a: u64, b: u64, mxcsr: u32) -> (u64, u32) {
+        sse!($name, $insn, "");
+    };
+    ($name:ident, $insn:literal, $result:literal) => {
+        pub(super) fn $name(a: u64, b: u64, mxcsr: u32) -> Simd {
             let (mut after, usual) = (mxcsr, 0x1f80u32);
-            let result: u64;
-            // SAFETY: the pointers are to live locals, all exceptions are masked, and MXCSR is put back. The
-            // comparisons leave their flags in the low byte of RAX.
+            let (value, faulted): (u64, u64);
+            // SAFETY: the pointers are to live locals, MXCSR is put back, and an exception goes on at label 2.
             unsafe {
                 asm!(
                     "movq xmm0, {a}",
                     "movq xmm1, {b}",
                     "xor eax, eax",
+                    "xor r10d, r10d",
+                    "lea r11, [rip + 2f]",
                     "ldmxcsr [{m}]",
                     $insn,
+                    "2:",
                     "stmxcsr [{m}]",
                     "ldmxcsr [{u}]",
+                    $result,
                     a = in(reg) a,
                     b = in(reg) b,
                     m = in(reg) &raw mut after,
                     u = in(reg) &raw const usual,
-                    out("rax") result, out("xmm0") _, out("xmm1") _,
+                    out("rax") value, out("r10") faulted, out("r11") _, out("xmm0") _, out("xmm1") _,
                 );
             }
-            (result, after)
+            Simd { value, mxcsr: after, faulted: faulted != 0 }
         }
     };
 }

@@ -73,7 +73,7 @@ fn arith_narrow(op: Op, a: F80, b: F80, b_denormal: bool, c: Control) -> Outcome
 #[inline]
 pub fn add(a: F80, b: F80, c: Control) -> Outcome<F80> {
     if a.is_normal() && b.is_normal() {
-        return add_finite(Finite::new(a), Finite::new(b), c);
+        return add_finite(Finite::normal(a), Finite::normal(b), c);
     }
     add_special(a, b, false, c)
 }
@@ -82,7 +82,7 @@ pub fn add(a: F80, b: F80, c: Control) -> Outcome<F80> {
 #[inline]
 pub fn sub(a: F80, b: F80, c: Control) -> Outcome<F80> {
     if a.is_normal() && b.is_normal() {
-        return add_finite(Finite::new(a), Finite::new(b.negate()), c);
+        return add_finite(Finite::normal(a), Finite::normal(b.negate()), c);
     }
     add_special(a, b, true, c)
 }
@@ -92,22 +92,32 @@ pub fn sub(a: F80, b: F80, c: Control) -> Outcome<F80> {
 fn add_finite(a: Finite, b: Finite, c: Control) -> Outcome<F80> {
     let (a, b) = if (b.exp, b.sig) > (a.exp, a.sig) { (b, a) } else { (a, b) };
     let distance = (a.exp - b.exp) as u32;
-    // One bit of room above for the carry; 63 bits below hold every bit that can decide a rounding.
-    let big = u128::from(a.sig) << 63;
-    let small = shift_right_sticky(u128::from(b.sig) << 63, distance);
+    // The smaller one shifted into 128 bits, what falls out of them kept as a sticky bit.
+    let (high, low) = match distance {
+        0..=63 => (b.sig >> distance, b.sig << 1 << (63 - distance)),
+        64..=127 => (0, b.sig >> (distance - 64) | u64::from(b.sig << 1 << (127 - distance) != 0)),
+        _ => (0, 1),
+    };
     if a.sign == b.sign {
-        let sum = big + small;
-        let carry = (sum >> 127) as u32;
-        let sum = sum << (1 - carry);
-        return round_pack(a.sign, a.exp + carry as i32, (sum >> 64) as u64, sum as u64, c);
+        let (sum, carry) = a.sig.overflowing_add(high);
+        if carry {
+            let low = sum << 63 | low >> 1 | low & 1;
+            return round_pack(a.sign, a.exp + 1, sum >> 1 | INTEGER_BIT, low, c);
+        }
+        return round_pack(a.sign, a.exp, sum, low, c);
     }
-    let difference = big - small;
+    let (rest, borrow) = 0u64.overflowing_sub(low);
+    let difference = a.sig - high - u64::from(borrow);
+    if difference >> 63 != 0 {
+        return round_pack(a.sign, a.exp, difference, rest, c);
+    }
+    let difference = u128::from(difference) << 64 | u128::from(rest);
     if difference == 0 {
         return Outcome::done(F80::zero(c.rounding() == Rounding::Down), 0);
     }
     let shift = difference.leading_zeros();
     let difference = difference << shift;
-    round_pack(a.sign, a.exp + 1 - shift as i32, (difference >> 64) as u64, difference as u64, c)
+    round_pack(a.sign, a.exp - shift as i32, (difference >> 64) as u64, difference as u64, c)
 }
 
 #[cold]
@@ -148,7 +158,7 @@ fn repack(a: F80, c: Control) -> Outcome<F80> {
 #[inline]
 pub fn mul(a: F80, b: F80, c: Control) -> Outcome<F80> {
     if a.is_normal() && b.is_normal() {
-        return mul_finite(Finite::new(a), Finite::new(b), c);
+        return mul_finite(Finite::normal(a), Finite::normal(b), c);
     }
     mul_special(a, b, c)
 }
@@ -190,7 +200,7 @@ fn mul_special(a: F80, b: F80, c: Control) -> Outcome<F80> {
 #[inline]
 pub fn div(a: F80, b: F80, c: Control) -> Outcome<F80> {
     if a.is_normal() && b.is_normal() {
-        return div_finite(Finite::new(a), Finite::new(b), c);
+        return div_finite(Finite::normal(a), Finite::normal(b), c);
     }
     div_special(a, b, c)
 }

@@ -27,6 +27,16 @@ pub fn compare_f64(a: F80, b: u64, c: Control) -> Outcome<Relation> {
 }
 
 fn compare_with(a: F80, b: F80, quiet: bool, denormal: u16, c: Control) -> Outcome<Relation> {
+    if a.is_normal() && b.is_normal() && denormal == 0 {
+        let magnitudes = (a.exponent(), a.mantissa).cmp(&(b.exponent(), b.mantissa));
+        let order = match (a.sign(), b.sign()) {
+            (false, false) => magnitudes,
+            (true, true) => magnitudes.reverse(),
+            (false, true) => std::cmp::Ordering::Greater,
+            (true, false) => std::cmp::Ordering::Less,
+        };
+        return Outcome::done(Relation::of(order), 0);
+    }
     if a.is_unsupported() || b.is_unsupported() {
         return Outcome::checked(Relation::Unordered, flag::IE, c);
     }

@@ -106,6 +106,11 @@ struct Finite {
 }
 
 impl Finite {
+    /// Takes a normal number apart.
+    #[inline]
+    fn normal(a: F80) -> Self {
+        Self { sign: a.sign(), exp: i32::from(a.exponent()), sig: a.mantissa }
+    }
     /// Normalizes; the operand must be normal, denormal or pseudo-denormal.
     #[inline]
     fn new(a: F80) -> Self {

@@ -1,7 +1,7 @@
 //! Rounding to the double extended-precision format under rounding, precision and mask control.
 
 use super::super::pack::shift_right_sticky;
-use super::{Control, F80, INTEGER_BIT, Outcome, flag};
+use super::{Control, F80, INTEGER_BIT, Outcome, Rounding, flag};
 
 /// What unmasked overflow and underflow move the exponent by (SDM vol. 1, 8.5.4 and 8.5.5).
 const EXPONENT_ADJUSTMENT: i32 = 24576;
@@ -9,15 +9,32 @@ const EXPONENT_ADJUSTMENT: i32 = 24576;
 /// Rounds `(hi:lo) * 2^(exp - 16383 - 127)` and packs it. `hi` has its top bit set; the lowest bit of `lo` is sticky.
 #[inline]
 pub(super) fn round_pack(sign: bool, exp: i32, hi: u64, lo: u64, c: Control) -> Outcome<F80> {
-    if c.is_ordinary() && exp.wrapping_sub(1) as u32 <= 0x7ffc {
-        let up = lo > INTEGER_BIT || lo == INTEGER_BIT && hi & 1 != 0;
-        let (mantissa, carry) = hi.overflowing_add(u64::from(up));
-        let mantissa = mantissa | u64::from(carry) << 63;
-        let exp = exp as u16 + u16::from(carry);
-        let status = if lo != 0 { flag::PE } else { 0 } | if up { flag::C1 } else { 0 };
-        return Outcome::done(F80 { mantissa, sign_exp: u16::from(sign) << 15 | exp }, status);
+    if exp.wrapping_sub(1) as u32 > 0x7ffc {
+        return round_pack_general(sign, exp, hi, lo, c);
     }
-    round_pack_general(sign, exp, hi, lo, c)
+    // The last place kept, and what lies below it with its top bit worth one half.
+    let (place, rest) = if c.is_ordinary() { (1, lo) } else { split(hi, lo, c) };
+    let odd = hi & place != 0;
+    let up = match c.rounding() {
+        Rounding::Nearest => rest > INTEGER_BIT || rest == INTEGER_BIT && odd,
+        Rounding::Down => sign && rest != 0,
+        Rounding::Up => !sign && rest != 0,
+        Rounding::Zero => false,
+    };
+    let (mantissa, carry) = (hi & place.wrapping_neg()).overflowing_add(if up { place } else { 0 });
+    let mantissa = mantissa | u64::from(carry) << 63;
+    let exp = exp as u16 + u16::from(carry);
+    let status = if rest != 0 { flag::PE } else { 0 } | if up { flag::C1 } else { 0 };
+    Outcome::done(F80 { mantissa, sign_exp: u16::from(sign) << 15 | exp }, status)
+}
+
+/// The last place that precision control keeps, and the rest below it, sticky.
+fn split(hi: u64, lo: u64, c: Control) -> (u64, u64) {
+    let bits = c.precision_bits();
+    if bits == 64 {
+        return (1, lo);
+    }
+    (1 << (64 - bits), hi << bits | u64::from(lo != 0))
 }
 
 /// A significand rounded to `bits` bits: the top 64 bits, whether it carried out of them, inexact, up.
