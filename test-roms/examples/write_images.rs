@@ -6,5 +6,6 @@ fn main() -> std::io::Result<()> {
         std::fs::write(dir.join(rom.name), rom.image)?;
         println!("{}\t{}\t{:?}\t{}\t{}", rom.name, rom.group, rom.kind, rom.cpu, rom.fact);
     }
+    std::fs::write(dir.join("demo.img"), ring86_test_roms::demo_image())?;
     Ok(())
 }

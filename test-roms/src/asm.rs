@@ -41,6 +41,7 @@ pub struct Asm {
     previous: BTreeMap<String, u32>,
     missing: std::cell::RefCell<Vec<String>>,
     unique: u32,
+    strings: Vec<(String, Vec<u8>)>,
 }
 
 impl Asm {
@@ -100,6 +101,23 @@ impl Asm {
         if bytes.is_empty() { Ok(()) } else { self.a.db(bytes) }
     }
 
+    /// The address of a zero-terminated text, which `pool` puts into the image.
+    pub fn string(&mut self, text: &str) -> u32 {
+        let name = self.fresh("string");
+        let at = self.addr(&name);
+        self.strings.push((name, text.bytes().chain([0]).collect()));
+        at
+    }
+
+    /// Puts the texts collected so far here.
+    pub fn pool(&mut self) -> Emit {
+        for (name, bytes) in std::mem::take(&mut self.strings) {
+            self.here(&name)?;
+            self.text(&bytes)?;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Emit {
         let start = u64::from(self.base) + self.bytes.len() as u64;
         if !self.a.instructions().is_empty() {
@@ -128,6 +146,7 @@ pub fn assemble(base: u32, bitness: u32, body: &dyn Fn(&mut Asm) -> Emit) -> Res
             previous: std::mem::take(&mut previous),
             missing: Default::default(),
             unique: 0,
+            strings: Vec::new(),
         };
         body(&mut asm)?;
         asm.flush()?;

@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+mod demo;
 mod pm;
 mod rm;
 mod roms;
 
+pub use demo::demo_image;
 pub use roms::all;
 
 /// How an image is started.
