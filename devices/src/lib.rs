@@ -16,6 +16,7 @@ pub mod debug;
 pub mod dma;
 pub mod floppy;
 pub mod i8042;
+pub mod ide;
 pub mod pci;
 pub mod pic;
 pub mod pit;

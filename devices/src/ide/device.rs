@@ -1,0 +1,584 @@
+//! A device on an IDE cable: its registers, and how commands move data.
+
+use super::cdrom::{BLOCK, Cdrom, Outcome};
+use super::disk::{Disk, SECTOR};
+use super::identify;
+use super::spec::{command as c, control, device, error, reason, sense, status};
+
+/// The registers that hold two bytes, latest first; the earlier one serves 48-bit commands.
+#[derive(Clone, Copy, Debug, Default)]
+struct TaskFile {
+    features: [u8; 2],
+    count: [u8; 2],
+    low: [u8; 2],
+    mid: [u8; 2],
+    high: [u8; 2],
+}
+
+fn push(register: &mut [u8; 2], value: u8) {
+    *register = [value, register[0]];
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Disk(Disk),
+    Cdrom(Cdrom),
+}
+
+/// What the data register is for at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transfer {
+    None,
+    /// Sectors to the host: next address, how many are left after the buffer, block size.
+    Read {
+        lba: u64,
+        left: u32,
+        block: u32,
+    },
+    /// Sectors from the host: address of the buffer, how many are left with the buffer, block size.
+    Write {
+        lba: u64,
+        left: u32,
+        block: u32,
+    },
+    /// A packet from the host.
+    Packet,
+    /// Packet data to the host: next block, how many are left after the buffer.
+    PacketData {
+        block: u32,
+        left: u32,
+    },
+    /// Sectors by DMA.
+    Dma {
+        lba: u64,
+        left: u32,
+        to_memory: bool,
+    },
+}
+
+/// A disk or CD-ROM drive.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) kind: Kind,
+    serial: String,
+    task: TaskFile,
+    pub(super) select: u8,
+    status: u8,
+    error: u8,
+    pub(super) interrupt: bool,
+    transfer: Transfer,
+    buffer: Vec<u8>,
+    position: usize,
+    /// End of the present DRQ block in the buffer.
+    block_end: usize,
+    /// Largest DRQ block of the packet command.
+    byte_limit: usize,
+}
+
+impl Device {
+    pub(super) fn new(kind: Kind, serial: &str) -> Self {
+        let mut new = Self {
+            kind,
+            serial: serial.to_owned(),
+            task: TaskFile::default(),
+            select: 0,
+            status: 0,
+            error: 0,
+            interrupt: false,
+            transfer: Transfer::None,
+            buffer: Vec::new(),
+            position: 0,
+            block_end: 0,
+            byte_limit: 0,
+        };
+        new.reset();
+        new
+    }
+
+    fn is_packet(&self) -> bool {
+        matches!(self.kind, Kind::Cdrom(_))
+    }
+
+    /// Software or hardware reset.
+    pub(super) fn reset(&mut self) {
+        self.signature();
+        self.error = error::PASSED;
+        self.select = 0;
+        self.interrupt = false;
+        if let Kind::Disk(disk) = &mut self.kind {
+            disk.reset();
+        }
+    }
+
+    /// The registers after reset tell the kind of device.
+    fn signature(&mut self) {
+        let [mid, high] = if self.is_packet() { [0x14, 0xEB] } else { [0, 0] };
+        let both = |value| [value, 0];
+        self.task = TaskFile { features: [0; 2], count: both(1), low: both(1), mid: both(mid), high: both(high) };
+        self.stop();
+        self.status = if self.is_packet() { 0 } else { status::DRDY | status::DSC };
+    }
+
+    fn stop(&mut self) {
+        self.transfer = Transfer::None;
+        self.buffer.clear();
+        (self.position, self.block_end) = (0, 0);
+    }
+
+    pub(super) fn status(&self) -> u8 {
+        self.status
+    }
+
+    pub(super) fn error(&self) -> u8 {
+        self.error
+    }
+
+    /// Reads count and address registers (2 to 5).
+    pub(super) fn read_task(&self, register: u16, high_order: bool) -> u8 {
+        let i = usize::from(high_order);
+        match register {
+            2 => self.task.count[i],
+            3 => self.task.low[i],
+            4 => self.task.mid[i],
+            _ => self.task.high[i],
+        }
+    }
+
+    /// Writes features, count and address registers (1 to 5).
+    pub(super) fn write_task(&mut self, register: u16, value: u8) {
+        if self.status & (status::BSY | status::DRQ) != 0 {
+            return;
+        }
+        let task = &mut self.task;
+        match register {
+            1 => push(&mut task.features, value),
+            2 => push(&mut task.count, value),
+            3 => push(&mut task.low, value),
+            4 => push(&mut task.mid, value),
+            _ => push(&mut task.high, value),
+        }
+    }
+
+    fn done(&mut self) {
+        self.stop();
+        self.status = status::DRDY | status::DSC;
+        self.error = 0;
+        self.interrupt = true;
+    }
+
+    fn fail(&mut self, cause: u8) {
+        self.stop();
+        self.status = status::DRDY | status::DSC | status::ERR;
+        self.error = cause;
+        self.interrupt = true;
+    }
+
+    /// Offers `self.buffer` from the start as one block.
+    fn offer(&mut self, interrupt: bool) {
+        (self.position, self.block_end) = (0, self.buffer.len());
+        self.status = status::DRDY | status::DSC | status::DRQ;
+        self.error = 0;
+        self.interrupt |= interrupt;
+    }
+
+    /// Runs a command.
+    pub(super) fn command(&mut self, code: u8) {
+        self.interrupt = false;
+        if code == c::DEVICE_RESET {
+            if self.is_packet() {
+                self.signature();
+                self.error = error::PASSED;
+            } else {
+                self.fail(error::ABRT);
+            }
+            return;
+        }
+        self.stop();
+        if code == c::DIAGNOSTIC {
+            self.signature();
+            self.error = error::PASSED;
+            self.interrupt = true;
+        } else if self.is_packet() {
+            self.packet_device_command(code);
+        } else {
+            self.disk_command(code);
+        }
+    }
+
+    fn packet_device_command(&mut self, code: u8) {
+        match code {
+            c::PACKET => {
+                let limit = usize::from(u16::from_le_bytes([self.task.mid[0], self.task.high[0]]));
+                self.byte_limit = if limit == 0 { 0xFFFE } else { limit };
+                // DMA for packets is not offered.
+                if self.task.features[0] & 1 != 0 {
+                    self.packet_check(sense::INVALID_FIELD);
+                    return;
+                }
+                self.transfer = Transfer::Packet;
+                self.task.count[0] = reason::COD;
+                self.buffer = vec![0; 12];
+                self.offer(false);
+                self.status = status::DRDY | status::DRQ;
+            }
+            c::IDENTIFY_PACKET => {
+                self.buffer = identify::cdrom(&self.serial);
+                self.transfer = Transfer::Read { lba: 0, left: 0, block: 1 };
+                self.offer(true);
+            }
+            c::SET_FEATURES | c::FLUSH | 0xE0..=0xE3 => self.done(),
+            c::CHECK_POWER => {
+                self.task.count[0] = 0xFF;
+                self.done();
+            }
+            // IDENTIFY DEVICE and the read commands abort, and show the signature.
+            c::IDENTIFY | c::READ | c::READ_ONCE => {
+                self.signature();
+                self.fail(error::ABRT);
+            }
+            _ => self.fail(error::ABRT),
+        }
+    }
+
+    fn disk_command(&mut self, code: u8) {
+        let Kind::Disk(disk) = &mut self.kind else { return };
+        let multiple = u32::from(disk.multiple());
+        match code {
+            0x10..=0x1F | 0x70..=0x7F => self.done(),
+            c::READ | c::READ_ONCE => self.start_read(false, 1),
+            c::READ_EXT => self.start_read(true, 1),
+            c::READ_MULTIPLE | c::READ_MULTIPLE_EXT | c::WRITE_MULTIPLE | c::WRITE_MULTIPLE_EXT if multiple == 0 => {
+                self.fail(error::ABRT);
+            }
+            c::READ_MULTIPLE => self.start_read(false, multiple),
+            c::READ_MULTIPLE_EXT => self.start_read(true, multiple),
+            c::WRITE | c::WRITE_ONCE => self.start_write(false, 1),
+            c::WRITE_EXT => self.start_write(true, 1),
+            c::WRITE_MULTIPLE => self.start_write(false, multiple),
+            c::WRITE_MULTIPLE_EXT => self.start_write(true, multiple),
+            c::READ_DMA | c::READ_DMA_ONCE => self.start_dma(false, true),
+            c::READ_DMA_EXT => self.start_dma(true, true),
+            c::WRITE_DMA | c::WRITE_DMA_ONCE => self.start_dma(false, false),
+            c::WRITE_DMA_EXT => self.start_dma(true, false),
+            c::VERIFY | c::VERIFY_ONCE => self.verify(false),
+            c::VERIFY_EXT => self.verify(true),
+            c::INITIALIZE_PARAMETERS => {
+                let (heads, sectors) = (u16::from(self.select & 0xF) + 1, u16::from(self.task.count[0]));
+                if disk.set_translation(heads, sectors) { self.done() } else { self.fail(error::ABRT) }
+            }
+            c::SET_MULTIPLE => {
+                let count = self.task.count[0];
+                if disk.set_multiple(count) { self.done() } else { self.fail(error::ABRT) }
+            }
+            c::FLUSH | c::FLUSH_EXT => match disk.media.flush() {
+                Ok(()) => self.done(),
+                Err(problem) => {
+                    log::warn!("ide: flushing the disk: {problem}");
+                    self.fail(error::ABRT);
+                }
+            },
+            c::IDENTIFY => {
+                self.buffer = identify::disk(disk, &self.serial);
+                self.transfer = Transfer::Read { lba: 0, left: 0, block: 1 };
+                self.offer(true);
+            }
+            c::SET_FEATURES => {
+                let accepted = match self.task.features[0] {
+                    0x03 => disk.set_transfer_mode(self.task.count[0]),
+                    // Write cache and read look-ahead on and off, reverting to defaults on and off.
+                    0x02 | 0x82 | 0xAA | 0x55 | 0x66 | 0xCC => true,
+                    _ => false,
+                };
+                if accepted { self.done() } else { self.fail(error::ABRT) }
+            }
+            // Standby, idle, sleep, old and new codes.
+            0x94..=0x97 | 0x99 | 0xE0..=0xE3 | 0xE6 => self.done(),
+            c::CHECK_POWER | 0x98 => {
+                self.task.count[0] = 0xFF;
+                self.done();
+            }
+            c::READ_NATIVE_MAX | c::READ_NATIVE_MAX_EXT => {
+                let last = disk.sectors().saturating_sub(1);
+                let extended = code == c::READ_NATIVE_MAX_EXT;
+                self.select |= device::LBA;
+                self.set_address(if extended { last } else { last.min(0x0FFF_FFFF) }, extended);
+                self.done();
+            }
+            _ => {
+                log::debug!("ide: command {code:02X}h is not supported");
+                self.fail(error::ABRT);
+            }
+        }
+    }
+
+    /// First sector and count that the registers name, if the disk has them all; else the address is reported.
+    fn range(&mut self, extended: bool) -> Option<(u64, u32)> {
+        let Kind::Disk(disk) = &self.kind else { return None };
+        let TaskFile { count, low, mid, high, .. } = self.task;
+        let word = |pair: [u8; 2]| u32::from(pair[1]) << 8 | u32::from(pair[0]);
+        let (lba, count) = if extended {
+            let bytes = [low[0], mid[0], high[0], low[1], mid[1], high[1], 0, 0];
+            (Some(u64::from_le_bytes(bytes)), (word(count).wrapping_sub(1) & 0xFFFF) + 1)
+        } else {
+            let count = u32::from(count[0].wrapping_sub(1)) + 1;
+            let head = self.select & 0xF;
+            let lba = if self.select & device::LBA != 0 {
+                Some(u64::from(u32::from_le_bytes([low[0], mid[0], high[0], head])))
+            } else {
+                disk.chs(u16::from_le_bytes([mid[0], high[0]]), u16::from(head), u16::from(low[0]))
+            };
+            (lba, count)
+        };
+        let found = lba.filter(|lba| lba + u64::from(count) <= disk.sectors());
+        if found.is_none() {
+            self.fail(error::IDNF);
+        }
+        found.map(|lba| (lba, count))
+    }
+
+    /// Leaves an address in the registers, in the form the command used.
+    fn set_address(&mut self, lba: u64, extended: bool) {
+        let bytes = lba.to_le_bytes();
+        if extended {
+            (self.task.low, self.task.mid, self.task.high) =
+                ([bytes[0], bytes[3]], [bytes[1], bytes[4]], [bytes[2], bytes[5]]);
+        } else if self.select & device::LBA != 0 {
+            (self.task.low[0], self.task.mid[0], self.task.high[0]) = (bytes[0], bytes[1], bytes[2]);
+            self.select = self.select & 0xF0 | bytes[3] & 0xF;
+        } else if let Kind::Disk(disk) = &self.kind {
+            let (_, heads, sectors) = disk.geometry();
+            let (track, sector) = (lba / u64::from(sectors.max(1)), lba % u64::from(sectors.max(1)));
+            let (cylinder, head) = (track / u64::from(heads.max(1)), track % u64::from(heads.max(1)));
+            self.task.low[0] = sector as u8 + 1;
+            (self.task.mid[0], self.task.high[0]) = (cylinder as u8, (cylinder >> 8) as u8);
+            self.select = self.select & 0xF0 | head as u8 & 0xF;
+        }
+    }
+
+    fn start_read(&mut self, extended: bool, block: u32) {
+        if let Some((lba, count)) = self.range(extended) {
+            self.read_block(lba, count, block);
+        }
+    }
+
+    /// Reads the next block into the buffer and offers it.
+    fn read_block(&mut self, lba: u64, left: u32, block: u32) {
+        let Kind::Disk(disk) = &mut self.kind else { return };
+        let now = left.min(block);
+        self.buffer.resize(now as usize * SECTOR, 0);
+        if let Err(problem) = disk.read(lba, &mut self.buffer) {
+            log::warn!("ide: reading {now} sectors at {lba}: {problem}");
+            self.set_address(lba, false);
+            self.fail(error::UNC);
+            return;
+        }
+        self.transfer = Transfer::Read { lba: lba + u64::from(now), left: left - now, block };
+        self.offer(true);
+    }
+
+    fn start_write(&mut self, extended: bool, block: u32) {
+        if let Some((lba, count)) = self.range(extended) {
+            if self.is_read_only() {
+                self.fail(error::ABRT);
+            } else {
+                self.want_block(lba, count, block, false);
+            }
+        }
+    }
+
+    fn is_read_only(&self) -> bool {
+        matches!(&self.kind, Kind::Disk(disk) if disk.media.read_only())
+    }
+
+    fn want_block(&mut self, lba: u64, left: u32, block: u32, interrupt: bool) {
+        self.buffer.resize(left.min(block) as usize * SECTOR, 0);
+        self.transfer = Transfer::Write { lba, left, block };
+        self.offer(interrupt);
+    }
+
+    fn write_block(&mut self, lba: u64, left: u32, block: u32) {
+        let Kind::Disk(disk) = &mut self.kind else { return };
+        if let Err(problem) = disk.write(lba, &self.buffer) {
+            log::warn!("ide: writing at sector {lba}: {problem}");
+            self.set_address(lba, false);
+            self.fail(error::IDNF);
+            return;
+        }
+        let now = left.min(block);
+        if left == now {
+            self.done();
+        } else {
+            self.want_block(lba + u64::from(now), left - now, block, true);
+        }
+    }
+
+    fn verify(&mut self, extended: bool) {
+        if self.range(extended).is_some() {
+            self.done();
+        }
+    }
+
+    fn start_dma(&mut self, extended: bool, to_memory: bool) {
+        if let Some((lba, left)) = self.range(extended) {
+            if !to_memory && self.is_read_only() {
+                self.fail(error::ABRT);
+                return;
+            }
+            self.transfer = Transfer::Dma { lba, left, to_memory };
+            self.status = status::DRDY | status::DSC | status::DRQ;
+            self.error = 0;
+        }
+    }
+
+    /// Whether a DMA command waits, and its direction.
+    pub(super) fn dma_direction(&self) -> Option<bool> {
+        match self.transfer {
+            Transfer::Dma { to_memory, .. } => Some(to_memory),
+            _ => None,
+        }
+    }
+
+    /// Sectors still to move by DMA.
+    pub(super) fn dma_left(&self) -> u32 {
+        match self.transfer {
+            Transfer::Dma { left, .. } => left,
+            _ => 0,
+        }
+    }
+
+    /// Moves one sector of a DMA command; whether that went well.
+    pub(super) fn dma_sector(&mut self, data: &mut [u8; SECTOR]) -> bool {
+        let Transfer::Dma { lba, left, to_memory } = self.transfer else { return false };
+        let Kind::Disk(disk) = &mut self.kind else { return false };
+        let result = if to_memory { disk.read(lba, data) } else { disk.write(lba, data) };
+        if let Err(problem) = result {
+            log::warn!("ide: DMA at sector {lba}: {problem}");
+            self.set_address(lba, false);
+            self.fail(if to_memory { error::UNC } else { error::IDNF });
+            return false;
+        }
+        if left == 1 {
+            self.done();
+        } else {
+            self.transfer = Transfer::Dma { lba: lba + 1, left: left - 1, to_memory };
+        }
+        true
+    }
+
+    /// Reads the data register.
+    pub(super) fn read_data(&mut self) -> u16 {
+        if !matches!(self.transfer, Transfer::Read { .. } | Transfer::PacketData { .. }) {
+            return 0xFFFF;
+        }
+        let byte = |i: usize| self.buffer.get(i).copied().unwrap_or(0);
+        let value = u16::from_le_bytes([byte(self.position), byte(self.position + 1)]);
+        self.position += 2;
+        if self.position >= self.block_end {
+            self.block_done();
+        }
+        value
+    }
+
+    /// Writes the data register.
+    pub(super) fn write_data(&mut self, value: u16) {
+        if !matches!(self.transfer, Transfer::Write { .. } | Transfer::Packet) {
+            return;
+        }
+        for (place, byte) in self.buffer.iter_mut().skip(self.position).zip(value.to_le_bytes()) {
+            *place = byte;
+        }
+        self.position += 2;
+        if self.position >= self.block_end {
+            self.block_done();
+        }
+    }
+
+    fn block_done(&mut self) {
+        match self.transfer {
+            Transfer::Read { left: 0, .. } => {
+                // The last block of a read ends without another interrupt.
+                self.stop();
+                self.status = status::DRDY | status::DSC;
+            }
+            Transfer::Read { lba, left, block } => self.read_block(lba, left, block),
+            Transfer::Write { lba, left, block } => self.write_block(lba, left, block),
+            Transfer::Packet => self.run_packet(),
+            Transfer::PacketData { block, left } => self.packet_data(block, left),
+            Transfer::None | Transfer::Dma { .. } => {}
+        }
+    }
+
+    fn run_packet(&mut self) {
+        let packet = std::mem::take(&mut self.buffer);
+        let Kind::Cdrom(cdrom) = &mut self.kind else { return };
+        match cdrom.execute(&packet) {
+            Outcome::Done => self.packet_done(),
+            Outcome::Data(data) => {
+                self.buffer = data;
+                (self.position, self.block_end) = (0, 0);
+                self.packet_data(0, 0);
+            }
+            Outcome::Blocks(first, count) => {
+                (self.position, self.block_end) = (0, 0);
+                self.packet_data(first, count);
+            }
+            Outcome::Check(why) => self.packet_check(why),
+        }
+    }
+
+    /// Offers the next DRQ block of packet data, reading more blocks when the buffer is empty.
+    fn packet_data(&mut self, mut block: u32, mut left: u32) {
+        const AT_ONCE: u32 = 32;
+        if self.position >= self.buffer.len() && left > 0 {
+            let Kind::Cdrom(cdrom) = &mut self.kind else { return };
+            self.buffer.clear();
+            self.position = 0;
+            for _ in 0..left.min(AT_ONCE) {
+                match cdrom.read_block(block) {
+                    Ok(data) => self.buffer.extend_from_slice(&data),
+                    Err(why) => {
+                        self.packet_check(why);
+                        return;
+                    }
+                }
+                (block, left) = (block.wrapping_add(1), left - 1);
+            }
+            debug_assert!(self.buffer.len().is_multiple_of(BLOCK));
+        }
+        let rest = self.buffer.len().saturating_sub(self.position);
+        if rest == 0 {
+            self.packet_done();
+            return;
+        }
+        // Only the last block may have an odd length.
+        let length = if rest <= self.byte_limit { rest } else { (self.byte_limit & !1).max(2) };
+        self.block_end = self.position + length;
+        self.transfer = Transfer::PacketData { block, left };
+        let count = (length as u16).to_le_bytes();
+        (self.task.mid[0], self.task.high[0]) = (count[0], count[1]);
+        self.task.count[0] = reason::IO;
+        self.status = status::DRDY | status::DRQ;
+        self.error = 0;
+        self.interrupt = true;
+    }
+
+    fn packet_done(&mut self) {
+        self.done();
+        self.status = status::DRDY;
+        self.task.count[0] = reason::COD | reason::IO;
+    }
+
+    fn packet_check(&mut self, why: sense::Sense) {
+        if let Kind::Cdrom(cdrom) = &mut self.kind {
+            cdrom.sense = why;
+        }
+        self.fail(why[0] << 4 | error::ABRT);
+        self.status = status::DRDY | status::ERR;
+        self.task.count[0] = reason::COD | reason::IO;
+    }
+
+    /// Which of the two bytes of a register HOB selects.
+    pub(super) fn high_order(control_value: u8) -> bool {
+        control_value & control::HOB != 0
+    }
+}
