@@ -239,6 +239,13 @@ impl Cpu {
             } else {
                 self.run_blocks(bus, end)
             };
+            // Breakpoints on data, ports and tasks that the last instruction hit: a trap after it.
+            let result = match result {
+                Ok(()) if self.state.pending_debug != 0 && !self.state.ss_shadow => {
+                    Err(Fault::db(std::mem::take(&mut self.state.pending_debug)))
+                }
+                other => other,
+            };
             if let Err(fault) = result
                 && let Some(exit) = self.raise(bus, fault)
             {
@@ -271,7 +278,7 @@ impl Cpu {
         if dr6 != 0 && !self.state.ss_shadow {
             return Err(Fault::db(dr6));
         }
-        self.state.pending_debug = dr6 & 0xf;
+        self.state.pending_debug = dr6 & !(1 << 14);
         Ok(())
     }
 
@@ -335,10 +342,10 @@ impl Cpu {
     /// is to be restarted (or, for traps, after the one that trapped).
     fn raise(&mut self, bus: &mut dyn Bus, mut fault: Fault) -> Option<Exit> {
         if self.intercept {
+            fault.dr6 &= !crate::system::NEW_TASK;
             return Some(Exit::Exception(fault));
         }
         self.stats.exceptions += 1;
-        // A code breakpoint is a fault: RF in the pushed image lets the instruction run when the handler returns.
         let is_trap = fault.vector == vector::DB && fault.dr6 & DB_FAULT == 0;
         fault.dr6 &= !DB_FAULT;
         self.deliver_exception(bus, fault, !is_trap).err().map(Exit::TripleFault)

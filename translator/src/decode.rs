@@ -84,6 +84,9 @@ impl Cpu {
                     marks.push(mark);
                     pos += ins.len();
                     ended = lifter.instruction(&ins, pos);
+                    if lifter.ops.len() == usize::from(mark.op) {
+                        lifter.ops.push(Op::Nop);
+                    }
                 }
                 Decoded::NeedsMore if marks.is_empty() => return self.lift_single(bus, lin),
                 Decoded::NeedsMore => break,

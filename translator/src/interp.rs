@@ -252,9 +252,14 @@ impl Cpu {
         let mut i = 0;
         macro_rules! fail {
             ($fault:expr) => {{
-                let fault = $fault;
+                let fault: Fault = $fault;
                 self.bail = false;
-                self.leave_before(id, i);
+                if fault.dr6 & crate::system::NEW_TASK != 0 {
+                    // RIP already belongs to the task that the fault is raised in.
+                    self.retired += self.begun(id, i).saturating_sub(1) as u64;
+                } else {
+                    self.leave_before(id, i);
+                }
                 return Err(fault);
             }};
         }
@@ -597,6 +602,7 @@ impl Cpu {
                     tri!(helpers::call(self, bus, helper, dst, a, b, imm));
                     poll!();
                 }
+                Op::Nop => {}
                 Op::Undefined => fail!(Fault::ud()),
                 Op::NotAvailable => fail!(Fault::nm()),
                 Op::Jump { w, rel } => {

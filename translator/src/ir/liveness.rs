@@ -1,6 +1,6 @@
 //! Dead flags: an operation whose flags are all overwritten before anyone can see them need not compute them.
 
-use super::{Op, Width};
+use super::Op;
 
 /// What an operation does to the arithmetic flags.
 enum Effect {
@@ -43,7 +43,8 @@ fn effect(op: &Op) -> Effect {
         | Op::Imul { f: false, .. }
         | Op::Select { .. }
         | Op::IsZero { .. }
-        | Op::Bswap { .. } => Effect::None,
+        | Op::Bswap { .. }
+        | Op::Nop => Effect::None,
         _ => Effect::Uses,
     }
 }
@@ -66,7 +67,7 @@ pub fn drop_dead_flags(ops: &mut [Op]) {
                 | Op::Imul { f, .. } => *f = false,
                 Op::Shl { f, b, .. } | Op::Shr { f, b, .. } | Op::Sar { f, b, .. } if unmasked(*b) => *f = false,
                 // An operation without result but flags has nothing left to do.
-                Op::TestFlags { .. } => *op = Op::Mov { w: Width::D, dst: crate::state::slot::TEMP, a: crate::state::slot::ZERO },
+                Op::TestFlags { .. } => *op = Op::Nop,
                 _ => {}
             }
         }
@@ -81,7 +82,7 @@ pub fn drop_dead_flags(ops: &mut [Op]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Src;
+    use crate::ir::{Src, Width};
     use crate::state::slot;
 
     fn add(f: bool) -> Op {

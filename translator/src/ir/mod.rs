@@ -251,6 +251,8 @@ pub enum Op {
 
     /// A hypervisor call: see [`crate::helpers`].
     Call { helper: crate::helpers::Helper, dst: Slot, a: Slot, b: Slot, imm: u32 },
+    /// Nothing: gives an instruction without effect a place of its own in the block.
+    Nop,
     /// Raises #UD.
     Undefined,
     /// Raises #NM.
