@@ -49,3 +49,68 @@ pub fn vga_bios_image() -> &'static [u8] {
 pub fn bios_symbols() -> &'static Symbols {
     &images().symbols
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(bytes: &[u8]) -> u8 {
+        bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u16 {
+        u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    }
+
+    /// Offset of a table that starts with `signature` on a 16-byte boundary.
+    fn find(signature: &[u8]) -> usize {
+        let paragraph = bios_image().chunks(16).position(|paragraph| paragraph.starts_with(signature));
+        16 * paragraph.unwrap_or_else(|| panic!("{signature:?} is not in the image"))
+    }
+
+    #[test]
+    fn reset_vector_jumps_to_post() {
+        let bios = bios_image();
+        assert_eq!(bios.len(), 0x1_0000);
+        assert_eq!(bios[0xfff0..0xfff5], [0xea, 0x5b, 0xe0, 0x00, 0xf0]);
+        assert_eq!(bios[0xfffe], 0xfc);
+        assert_eq!(bios[0xe05b], 0xe9);
+        assert_eq!(word(bios, 0xe05c).wrapping_add(0xe05e), bios_symbols()["post"]);
+    }
+
+    #[test]
+    fn customary_entry_points_reach_their_services() {
+        for (at, name) in
+            [(0xe3fe, "int13"), (0xf841, "int12"), (0xf859, "int15"), (0xfe6e, "int1a"), (0xfea5, "int08")]
+        {
+            assert_eq!(bios_image()[at], 0xe9, "{name}");
+            let target = word(bios_image(), at + 1).wrapping_add(at as u16 + 3);
+            assert_eq!(target, bios_symbols()[name], "{name}");
+        }
+        assert_eq!(bios_image()[0xff53], 0xcf);
+        assert_eq!(word(bios_image(), 0xe6f5), 8, "length of the configuration table");
+    }
+
+    #[test]
+    fn video_bios_is_an_option_rom() {
+        let video = vga_bios_image();
+        assert_eq!(video[..3], [0x55, 0xaa, 64]);
+        assert_eq!(video.len(), 64 * 512);
+        assert_eq!(sum(video), 0);
+        assert_eq!(video[3], 0xe9);
+        assert_eq!(&bios_image()[..video.len()], video);
+    }
+
+    #[test]
+    fn tables_can_be_found() {
+        let bios = bios_image();
+        let rsdp = find(b"RSD PTR ");
+        assert_eq!(sum(&bios[rsdp..rsdp + 20]), 0);
+        let rsdt = u32::from_le_bytes([bios[rsdp + 16], bios[rsdp + 17], bios[rsdp + 18], bios[rsdp + 19]]);
+        assert_eq!(&bios[rsdt as usize - 0xf_0000..][..4], b"RSDT");
+        let routing = find(b"$PIR");
+        assert_eq!(sum(&bios[routing..routing + usize::from(word(bios, routing + 6))]), 0);
+        let smbios = find(b"_SM_");
+        assert_eq!(sum(&bios[smbios..smbios + 31]), 0);
+    }
+}

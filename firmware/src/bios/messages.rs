@@ -1,7 +1,7 @@
 //! What the firmware itself says on the screen, through int 10h.
 
 use crate::asm::{Builder, Emit, x86};
-use crate::layout::{EBDA, drive, ebda};
+use crate::layout::{EBDA, bda, drive, ebda};
 use iced_x86::code_asm::*;
 
 pub fn emit(b: &mut Builder) -> Emit {
@@ -42,8 +42,15 @@ pub fn emit(b: &mut Builder) -> Emit {
             popad;
             ret;
         show_banner:
+            // The video BIOS normally leaves an empty screen in mode 3; setting a mode again takes time.
+            cmp byte_ptr(bda::VIDEO_MODE), 3;
+            jne .set_mode;
+            cmp word_ptr(bda::CURSOR_POSITIONS), 0;
+            je .ready;
+        .set_mode:
             mov ax, 3;
             int 0x10;
+        .ready:
             // The title line in white on blue across the screen.
             mov ax, 0x0920;
             mov bx, 0x1f;

@@ -92,10 +92,11 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @init_clock;
             call @video_init;
             call @show_banner;
-            sti;
+            // Interrupts stay off until the keyboard controller has answered: int 09h would take its replies.
             call @init_keyboard;
             call @mouse_init;
             call @ports_init;
+            sti;
             call @floppy_init;
             call @disk_init;
             call @show_devices;
