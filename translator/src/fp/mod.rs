@@ -83,6 +83,18 @@ impl Rounding {
         }
     }
 
+    /// The same for a dropped part of 64 bits.
+    #[inline]
+    fn up64(self, sign: bool, odd: bool, rest: u64) -> bool {
+        const HALF: u64 = 1 << 63;
+        match self {
+            Self::Nearest => rest > HALF || rest == HALF && odd,
+            Self::Down => sign && rest != 0,
+            Self::Up => !sign && rest != 0,
+            Self::Zero => false,
+        }
+    }
+
     /// Is an overflow of this sign delivered as infinity, rather than as the largest finite number?
     #[inline]
     fn overflows_to_infinity(self, sign: bool) -> bool {

@@ -29,7 +29,7 @@ pub(super) fn pack<const FRAC: u32, const EXP: u32>(sign: bool, exp: i32, sig: u
     let top = u64::from(sign) << (FRAC + EXP);
     let rest = sig << (64 - drop);
     let kept = sig >> drop;
-    let up = rounding.up(sign, kept & 1 != 0, u128::from(rest) << 64);
+    let up = rounding.up64(sign, kept & 1 != 0, rest);
     let rounded = kept + u64::from(up);
     let carry = rounded >> (FRAC + 1) != 0;
     if exp >= 1 {
@@ -59,14 +59,14 @@ pub(super) fn pack<const FRAC: u32, const EXP: u32>(sign: bool, exp: i32, sig: u
     let tiny = exp + i32::from(carry) < 1;
     let shift = drop + (1 - exp).min(64) as u32;
     let (kept, denormal_rest) = if shift < 64 {
-        (sig >> shift, u128::from(sig << (64 - shift)) << 64)
+        (sig >> shift, sig << (64 - shift))
     } else {
         // Shifted out whole: at most one half of the last place is left, and only at 64.
         let distance = (shift - 64).min(63);
         let sticky = sig & ((1 << distance) - 1) != 0;
-        (0, u128::from(sig >> distance | u64::from(sticky)) << 64)
+        (0, sig >> distance | u64::from(sticky))
     };
-    let denormal_up = rounding.up(sign, kept & 1 != 0, denormal_rest);
+    let denormal_up = rounding.up64(sign, kept & 1 != 0, denormal_rest);
     Packed {
         bits: top | (kept + u64::from(denormal_up)),
         overflow: false,

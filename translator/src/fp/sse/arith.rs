@@ -1,12 +1,14 @@
 //! ADD, SUB, MUL, DIV, SQRT, MIN, MAX, CMP and COMIS.
 
 use super::super::Relation;
-use super::super::pack::shift_right_sticky;
 use super::{F32, F64, Format, Lane, Mxcsr, Rounding, bit};
 
 impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
     #[inline]
     fn add(a: u64, b: u64, flip: u64, m: Mxcsr) -> Lane<u64> {
+        if Self::is_normal(a) && Self::is_normal(b) {
+            return Self::add_finite(a, b ^ flip, m, 0);
+        }
         let (a, b) = (Self::load(a, m), Self::load(b, m));
         if let Some(nan) = Self::nan(a, b) {
             return nan;
@@ -20,13 +22,19 @@ impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
             return Lane::new(if Self::is_infinity(a) { a } else { b }, flags);
         }
         let opposite_zero = Self::zero(m.rounding() == Rounding::Down);
-        let (sign_a, sign_b) = (Self::sign(a), Self::sign(b));
         match (Self::is_zero(a), Self::is_zero(b)) {
             (true, true) => return Lane::new(if a == b { a } else { opposite_zero }, flags),
             (true, false) => return Self::repack(b, m, flags),
             (false, true) => return Self::repack(a, m, flags),
             _ => {}
         }
+        Self::add_finite(a, b, m, flags)
+    }
+
+    /// Adds two finite non-zero numbers.
+    #[inline]
+    fn add_finite(a: u64, b: u64, m: Mxcsr, flags: u32) -> Lane<u64> {
+        let (sign_a, sign_b) = (Self::sign(a), Self::sign(b));
         let (x, y) = (Self::split(a), Self::split(b));
         let (big, small, sign) = if y > x { (y, x, sign_b) } else { (x, y, sign_a) };
         let distance = (big.0 - small.0) as u32;
@@ -39,7 +47,7 @@ impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
         };
         let (sum, exp) = if sign_a == sign_b { (hi + lo, big.0 + 1) } else { (hi - lo, big.0 + 1) };
         if sum == 0 {
-            return Lane::new(opposite_zero, flags);
+            return Lane::new(Self::zero(m.rounding() == Rounding::Down), flags);
         }
         let shift = sum.leading_zeros();
         Self::round(sign, exp - shift as i32, sum << shift, m, flags)
@@ -57,6 +65,9 @@ impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
 
     #[inline]
     fn mul(a: u64, b: u64, m: Mxcsr) -> Lane<u64> {
+        if Self::is_normal(a) && Self::is_normal(b) {
+            return Self::mul_finite(a, b, m, 0);
+        }
         let (a, b) = (Self::load(a, m), Self::load(b, m));
         if let Some(nan) = Self::nan(a, b) {
             return nan;
@@ -72,10 +83,18 @@ impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
         if Self::is_zero(a) || Self::is_zero(b) {
             return Lane::new(Self::zero(sign), flags);
         }
+        Self::mul_finite(a, b, m, flags)
+    }
+
+    /// Multiplies two finite non-zero numbers.
+    #[inline]
+    fn mul_finite(a: u64, b: u64, m: Mxcsr, flags: u32) -> Lane<u64> {
+        let sign = Self::sign(a) != Self::sign(b);
         let ((exp_a, sig_a), (exp_b, sig_b)) = (Self::split(a), Self::split(b));
         let product = u128::from(sig_a) * u128::from(sig_b);
         let carry = (product >> 127) as u32;
-        let sig = shift_right_sticky(product << (1 - carry), 64) as u64;
+        let product = product << (1 - carry);
+        let sig = (product >> 64) as u64 | u64::from(product as u64 != 0);
         Self::round(sign, exp_a + exp_b - Self::BIAS + carry as i32, sig, m, flags)
     }
 

@@ -175,6 +175,11 @@ impl<const FRAC: u32, const EXP: u32> Format<FRAC, EXP> {
     fn is_denormal(v: u64) -> bool {
         Self::magnitude(v).wrapping_sub(1) < Self::FRACTION
     }
+    /// Neither zero, denormal, infinity nor NaN.
+    #[inline]
+    fn is_normal(v: u64) -> bool {
+        Self::magnitude(v).wrapping_sub(Self::FRACTION + 1) < Self::INFINITY - (Self::FRACTION + 1)
+    }
     #[inline]
     fn zero(sign: bool) -> u64 {
         u64::from(sign) << (FRAC + EXP)

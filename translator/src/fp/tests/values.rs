@@ -124,3 +124,57 @@ fn packed_helpers_keep_the_other_lanes() {
     let double = sse::packed_f64(1 << 126, 1 << 126, 2, MXCSR, sse::f64_add);
     assert_eq!(double.value, 0x4010_0000_0000_0000u128 << 64);
 }
+
+/// Sign with exponent, and significand.
+type Parts = (u16, u64);
+
+/// Instruction, ST(0), ST(1), and the correctly rounded result as a multiple-precision library has it, the reduction with
+/// 66 bits of pi included.
+#[rustfmt::skip]
+const TRANSCENDENTAL: [(&str, Parts, Parts, Parts); 28] = [
+    ("sin", (0xc013, 0xc3c668427821f4eb), (0xc075, 0xb0d48e2a6565c2f2), (0x3ffd, 0x977ee7e88074c42d)),
+    ("sin", (0xbfe5, 0xcf507d70c476cfa3), (0x3f9e, 0xd67bd23c5476d1a1), (0xbfe5, 0xcf507d70c476c9f9)),
+    ("sin", (0xbfff, 0xb7e0fc5f6770c411), (0xbffb, 0xf21f65add8ad0d2e), (0xbffe, 0xfdb25eb06358b2d9)),
+    ("sin", (0xbffb, 0xd4840d23f2bd54df), (0x4000, 0xbcdfb58b01af2ceb), (0xbffb, 0xd4227833309b4a50)),
+    ("cos", (0x3ffc, 0xef5755875dc1e9ba), (0xbff9, 0xf6c609c8fe35ac54), (0x3ffe, 0xf90a010720cd9dcb)),
+    ("cos", (0xbff9, 0x9c88e7d8058313f8), (0xbffa, 0xe6c1096d9894b003), (0x3ffe, 0xfff4093362bee811)),
+    ("cos", (0xc001, 0xa29c342c84c6c2dc), (0xc046, 0xea14991980a370be), (0x3ffd, 0xb8c14c3cfe30de1d)),
+    ("cos", (0xc000, 0xf3adc89fa1348e73), (0x3ffc, 0x9439281a4596b72f), (0xbffe, 0xc94f658e57f43092)),
+    ("tan", (0xc027, 0xa37354db1aedfc09), (0xbf3e, 0x8e031dfb52e19eb8), (0xbffd, 0xb006e7b3808f299a)),
+    ("tan", (0x3ff7, 0xbf32cd9f68d3243d), (0x3fe3, 0xec9e2e3116fd3050), (0x3ff7, 0xbf335bd423227673)),
+    ("tan", (0x3ffc, 0x91e13b49ba26ef7d), (0xbf42, 0xb9734d81df4185af), (0x3ffc, 0x92dff0db33ed45db)),
+    ("tan", (0xc013, 0xf794dbdfe1969a52), (0xbf55, 0xe8adedeb4fabd8bb), (0xbffd, 0xd8690109a90bed70)),
+    ("patan", (0x3ffa, 0x9cdb98f8a775b34c), (0xbff9, 0x895a6ff7c8955890), (0xbffd, 0xd34b78485dbb8154)),
+    ("patan", (0x401b, 0xae4eb8a1d10b53ff), (0xc05b, 0x9455f12e4354f57f), (0xbfff, 0xc90fdaa22168c234)),
+    ("patan", (0xbffd, 0x935ef7fdefc70219), (0x3ffe, 0xcfe5f873a3776396), (0x3fff, 0xf4a92ae97fa5b538)),
+    ("patan", (0x3ffb, 0x82d009513a2ac950), (0xbffa, 0xb50eddf8dab1fbb2), (0xbffe, 0x9af99b8817b144b6)),
+    ("fyl2x", (0x3fff, 0xe1afc20a87ecb1ea), (0x3ff9, 0xb81697ee5ccd035b), (0x3ff9, 0x969de100c039e93b)),
+    ("fyl2x", (0x3ffb, 0xb8be384aec067d76), (0x3ffb, 0x841f92182a7b7d90), (0xbffc, 0xe546719cb6b62ccf)),
+    ("fyl2x", (0x3ffa, 0xac6915e6c2f70903), (0xbffa, 0xf5af00f27c9eebaa), (0x3ffd, 0x8c5b1996a0ae35b6)),
+    ("fyl2x", (0x3ffd, 0xce46c9e23fd33c11), (0x3ffc, 0xdd600b915a150df6), (0xbffd, 0x912c835e29810449)),
+    ("fyl2xp1", (0x3ff8, 0xb6833866e3467c9c), (0xbffd, 0xf1314f7b228d54bc), (0xbff7, 0xf6b54cd967d58db2)),
+    ("fyl2xp1", (0xbff8, 0xd86cfc0d300a4127), (0x3ff9, 0xb80316dd5c5bfbc4), (0xbff3, 0xe1ee1adb24994dfd)),
+    ("fyl2xp1", (0x3fe8, 0x81bc73ed3ef5bbb4), (0x40c1, 0x99367c803ca2ec33), (0x40aa, 0xe0099870d33d4c12)),
+    ("fyl2xp1", (0xbff8, 0x8c5fc3f87074f970), (0xbffa, 0xd168632abcf95fec), (0x3ff4, 0xa65f59423f78377a)),
+    ("f2xm1", (0x3fe8, 0xf3170324b2acebbb), (0xc0a6, 0xca84eae7aa4dd140), (0x3fe8, 0xa87f410bf81ffe79)),
+    ("f2xm1", (0x3fc8, 0xee321131e8e215ed), (0x3f6a, 0xd0a33e946b4de616), (0x3fc8, 0xa51ac67c3f50057b)),
+    ("f2xm1", (0xbff6, 0xb90b2a21b9766f16), (0xbf9a, 0xde7ce22ee849cc9c), (0xbff6, 0x802314294275522b)),
+    ("f2xm1", (0xbff9, 0x892ef79ed9ea604c), (0x3ff4, 0xefda54f408617140), (0xbff8, 0xbd13c2aa3fce2614)),
+];
+
+#[test]
+fn transcendental_values_are_correctly_rounded() {
+    for (name, a, b, expected) in TRANSCENDENTAL {
+        let (a, b) = (F80::new(a.0, a.1), F80::new(b.0, b.1));
+        let out = match name {
+            "sin" => x87::sin(a, USUAL),
+            "cos" => x87::cos(a, USUAL),
+            "tan" => x87::tan(a, USUAL).map(|(tangent, _)| tangent),
+            "patan" => x87::patan(a, b, USUAL),
+            "fyl2x" => x87::fyl2x(a, b, USUAL),
+            "fyl2xp1" => x87::fyl2xp1(a, b, USUAL),
+            _ => x87::f2xm1(a, USUAL),
+        };
+        assert_eq!(out.value, F80::new(expected.0, expected.1), "{name} of {a:x?}, {b:x?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Rounding to the double extended-precision format under rounding, precision and mask control.
 
 use super::super::pack::shift_right_sticky;
-use super::{Control, F80, INTEGER_BIT, Outcome, Rounding, flag};
+use super::{Control, F80, Outcome, flag};
 
 /// What unmasked overflow and underflow move the exponent by (SDM vol. 1, 8.5.4 and 8.5.5).
 const EXPONENT_ADJUSTMENT: i32 = 24576;
@@ -15,12 +15,7 @@ pub(super) fn round_pack(sign: bool, exp: i32, hi: u64, lo: u64, c: Control) -> 
     // The last place kept, and what lies below it with its top bit worth one half.
     let (place, rest) = if c.is_ordinary() { (1, lo) } else { split(hi, lo, c) };
     let odd = hi & place != 0;
-    let up = match c.rounding() {
-        Rounding::Nearest => rest > INTEGER_BIT || rest == INTEGER_BIT && odd,
-        Rounding::Down => sign && rest != 0,
-        Rounding::Up => !sign && rest != 0,
-        Rounding::Zero => false,
-    };
+    let up = c.rounding().up64(sign, odd, rest);
     let (mantissa, carry) = (hi & place.wrapping_neg()).overflowing_add(if up { place } else { 0 });
     let mantissa = mantissa | u64::from(carry) << 63;
     let exp = exp as u16 + u16::from(carry);
