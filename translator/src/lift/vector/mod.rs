@@ -38,6 +38,11 @@ impl Lifter {
 
     /// #UD, #NM or #MF where the state forbids MMX.
     fn check_mmx(&mut self) {
+        self.vec(VecOp::CheckMmx, 0, 0, 0, 1);
+    }
+
+    /// TOP <- 0 and all tags valid: after the last operation that can fault.
+    fn enter_mmx(&mut self) {
         self.vec(VecOp::CheckMmx, 0, 0, 0, 0);
     }
 
@@ -78,6 +83,7 @@ impl Lifter {
         if is_mm(r) {
             self.check_mmx();
             let b = self.vsource(ins, 1, bytes.min(8), false);
+            self.enter_mmx();
             self.vec(VecOp::ReadMm, T0, r.number() as u8, 0, 0);
             self.vec(op, T0, T0, b, imm);
             self.vec(VecOp::WriteMm, r.number() as u8, T0, 0, 0);
@@ -131,6 +137,7 @@ impl Lifter {
         if is_mm(r) { self.check_mmx() } else { self.check_sse() }
         self.e(Op::SetV { dst: T1, a: count, hi: false, clear: true });
         if is_mm(r) {
+            self.enter_mmx();
             self.vec(VecOp::ReadMm, T0, r.number() as u8, 0, 0);
             self.vec(op, T0, T0, T1, 0);
             self.vec(VecOp::WriteMm, r.number() as u8, T0, 0, 0);
@@ -180,6 +187,9 @@ impl Lifter {
                 let r = ins.op1_register();
                 if is_mm(r) { self.check_mmx() } else { self.check_sse() }
                 let b = self.vsource(ins, 1, 16, true);
+                if is_mm(r) {
+                    self.enter_mmx();
+                }
                 let (op, imm) = match ins.mnemonic() {
                     Pextrw => (VecOp::Pextrw, ins.immediate8() & if is_mm(r) { 3 } else { 7 }),
                     Pmovmskb => (VecOp::Pmovmskb, 0),
@@ -326,6 +336,9 @@ impl Lifter {
                 self.store(w, mem, value);
             }
         }
+        if uses_mm {
+            self.enter_mmx();
+        }
     }
 
     fn mask_move(&mut self, ins: &Instruction) {
@@ -346,6 +359,9 @@ impl Lifter {
         let seg = super::seg_of(ins.memory_segment()) as u32;
         let imm = seg | u32::from(d) << 8 | u32::from(m) << 16 | u32::from(mm) << 24;
         self.call(Helper::MaskMove, off, slot::ZERO, imm);
+        if mm {
+            self.enter_mmx();
+        }
     }
 
     fn convert_from_int(&mut self, ins: &Instruction) {
@@ -359,11 +375,15 @@ impl Lifter {
         };
         self.check_sse();
         // CVTPI2PD from memory does not touch the x87 state (SDM vol. 2).
-        if bytes == 8 && (ins.op1_kind() == OpKind::Register || ins.mnemonic() == Cvtpi2ps) {
+        let mm = bytes == 8 && (ins.op1_kind() == OpKind::Register || ins.mnemonic() == Cvtpi2ps);
+        if mm {
             self.check_mmx();
         }
         let b = self.vsource(ins, 1, bytes, false);
         self.vec(op, d, d, b, 0);
+        if mm {
+            self.enter_mmx();
+        }
     }
 
     fn convert_to_int(&mut self, ins: &Instruction) {
@@ -386,6 +406,7 @@ impl Lifter {
         let b = self.vsource(ins, 1, bytes, true);
         self.vec(op, T0, T0, b, 0);
         if is_mm(r) {
+            self.enter_mmx();
             self.vec(VecOp::WriteMm, r.number() as u8, T0, 0, 0);
         } else {
             let t = self.temp();
