@@ -33,6 +33,8 @@ pub enum FpuOp {
 
 const POP: u8 = 0x10;
 const POP2: u8 = 0x20;
+/// In sti of StoreSt: an empty ST(0) is no stack underflow.
+pub(super) const UNCHECKED: u8 = 0x40;
 /// Slot b's value after a store operation that an unmasked exception suppressed.
 pub(crate) const SUPPRESSED: u64 = u64::MAX;
 
@@ -87,7 +89,11 @@ impl State {
     }
     /// Stack underflow; true if the masked response (the indefinite) is to be given.
     fn underflow(&mut self) -> bool {
-        self.raise_x87(flag::C1, flag::IE | flag::SF);
+        self.underflow_clearing(0)
+    }
+    /// Stack underflow of an instruction that clears C2 too when it completes.
+    fn underflow_clearing(&mut self, clears: u16) -> bool {
+        self.raise_x87(flag::C1 | clears & flag::C2, flag::IE | flag::SF);
         self.invalid_masked()
     }
     /// Pushes `v`, or on overflow the indefinite.
@@ -97,11 +103,12 @@ impl State {
             if !self.invalid_masked() {
                 return;
             }
-            let top = self.fpu.top();
-            self.fpu.set_top(top.wrapping_sub(1));
-            self.set_st(0, F80::INDEFINITE);
+            self.push_unchecked(F80::INDEFINITE);
             return;
         }
+        self.push_unchecked(v);
+    }
+    fn push_unchecked(&mut self, v: F80) {
         let top = self.fpu.top();
         self.fpu.set_top(top.wrapping_sub(1));
         self.set_st(0, v);
@@ -126,7 +133,7 @@ impl State {
     /// ST(0) <- f(ST(0)).
     fn unary(&mut self, clears: u16, f: impl FnOnce(F80, Control) -> Outcome<F80>) {
         if self.is_empty(0) {
-            if self.underflow() {
+            if self.underflow_clearing(clears) {
                 self.set_st(0, F80::INDEFINITE);
             }
             return;
@@ -137,13 +144,15 @@ impl State {
     /// ST(to) <- f(ST(0), ST(1)), popping by `pop`.
     fn two(&mut self, to: u8, pop: u8, clears: u16, f: impl FnOnce(F80, F80, Control) -> Outcome<F80>) {
         if self.is_empty(0) || self.is_empty(1) {
-            if self.underflow() {
+            if self.underflow_clearing(clears) {
                 self.set_st(to, F80::INDEFINITE);
                 self.pop_by(pop);
             }
             return;
         }
         let o = f(self.st(0), self.st(1), self.control());
+        // An invalid operation leaves no quotient: C0 and C3 stay.
+        let clears = if o.status & flag::IE != 0 { clears & (flag::C1 | flag::C2) } else { clears };
         self.put(to, o, clears, pop);
     }
     fn relation(&mut self, pop: u8, quiet_empty: bool, f: impl FnOnce(F80, Control) -> Outcome<Relation>) {
@@ -235,13 +244,9 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
         }
         LoadSt => {
             if s.is_empty(i) {
-                // Underflow of the source shows as the indefinite on the stack.
-                if s.is_empty(7) {
-                    if s.underflow() {
-                        s.push(F80::INDEFINITE);
-                    }
-                } else {
-                    s.push(F80::INDEFINITE);
+                // Underflow of the source goes before overflow of the stack, and shows as the indefinite.
+                if s.underflow() {
+                    s.push_unchecked(F80::INDEFINITE);
                 }
             } else {
                 s.fpu.sw &= !flag::C1;
@@ -255,7 +260,13 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
             s.slots[b as usize] = r.map_or(SUPPRESSED, |v| v.1);
         }
         StoreSt => {
-            if s.is_empty(0) {
+            if s.is_empty(0) && sti & UNCHECKED != 0 {
+                // The alias at D9 D8 copies an empty register as it is.
+                s.fpu.sw &= !flag::C1;
+                let p = s.phys(i);
+                s.fpu.regs[p] = s.st(0);
+                s.pop_by(pop);
+            } else if s.is_empty(0) {
                 if s.underflow() {
                     s.set_st(i, F80::INDEFINITE);
                     s.pop_by(pop);
@@ -291,15 +302,14 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
         }
         MoveIf => {
             if s.is_empty(0) || s.is_empty(i) {
-                if s.underflow() && x != 0 {
+                // Whatever the condition is.
+                if s.underflow() {
                     s.set_st(0, F80::INDEFINITE);
                 }
-            } else {
-                s.fpu.sw &= !flag::C1;
-                if x != 0 {
-                    let v = s.st(i);
-                    s.set_st(0, v);
-                }
+            } else if x != 0 {
+                // C1 stays as it is.
+                let v = s.st(i);
+                s.set_st(0, v);
             }
         }
         Arith32 => s.unary(flag::C1, |v, c| x87::arith_f32(OPS[usize::from(i).min(5)], v, x as u32, c)),
@@ -394,12 +404,9 @@ impl State {
     /// ST(0) <- first result, then the second is pushed.
     fn unary_push(&mut self, clears: u16, f: impl FnOnce(F80, Control) -> Outcome<(F80, F80)>) {
         if self.is_empty(0) {
-            if self.underflow() {
+            if self.underflow_clearing(clears) {
                 self.set_st(0, F80::INDEFINITE);
-                self.fpu.sw &= !(clears & flag::C2);
-                if self.is_empty(7) {
-                    self.push(F80::INDEFINITE);
-                }
+                self.push_unchecked(F80::INDEFINITE);
             }
             return;
         }

@@ -164,7 +164,8 @@ impl Lifter {
         let m = ins.mnemonic();
         let pop = if matches!(m, Fst | Fist) { 0 } else { POP };
         if !mem {
-            self.fpu(FpuOp::StoreSt, Self::sti(ins, 0) | pop, slot::ZERO, slot::ZERO);
+            let unchecked = if m == Fstpnce { exec::UNCHECKED } else { 0 };
+            self.fpu(FpuOp::StoreSt, Self::sti(ins, 0) | pop | unchecked, slot::ZERO, slot::ZERO);
             return;
         }
         let bytes = ins.memory_size().size();
