@@ -245,9 +245,7 @@ pub(crate) fn call(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Sl
         Helper::FpuStore => return fpu_env::store(cpu, bus, seg(imm), x, imm),
         Helper::MaskMove => return misc::mask_move(cpu, bus, seg(imm), x, imm),
         Helper::Probe => {
-            let size = imm >> 8 & 0xff;
-            cpu.probe_seg(seg(imm), x, 1)?;
-            return cpu.probe_seg(seg(imm), x.wrapping_add(u64::from(size) - 1), 1);
+            return cpu.probe_seg(seg(imm), x, (imm >> 8) as u8);
         }
         Helper::I8086 => return misc::i8086(cpu, bus, x, y, imm),
     };
