@@ -83,6 +83,8 @@ pub struct Encoding {
     landing_register: Option<usize>,
     /// Faults at unusual places would let the native CPU run into the harness.
     interior_only: bool,
+    /// Two operands of which at most one may fault: the order of the accesses is not architectural.
+    one_fault: bool,
 }
 
 impl Encoding {
@@ -200,6 +202,32 @@ impl Encoding {
             // A branch target that is the stack pointer too lies outside the arena.
             return None;
         }
+        if (0..instruction.op_count()).any(|op| matches!(instruction.op_register(op), Register::DR4 | Register::DR5)) {
+            // Whether CR4.DE or the privilege level is looked at first differs between vendors.
+            return None;
+        }
+        if matches!(mnemonic, M::Loope | M::Loopne) && bytes.iter().any(|byte| matches!(byte, 0xF2 | 0xF3)) {
+            // Reserved (SDM volume 2, REP): on Zen the prefix replaces the condition.
+            return None;
+        }
+        let compares = matches!(mnemonic, M::Cmpsb | M::Cmpsw)
+            || mnemonic == M::Cmpsd && instruction.op0_kind() != OpKind::Register;
+        let segments = placement.environment.segments();
+        let low = |window: &Window| match window.anchor {
+            Anchor::Operand(operand) => operand.address16 && segments[operand.segment].limit == u32::MAX,
+            _ => false,
+        };
+        if compares && windows.iter().any(low) {
+            // Both operands would fault, in an order of the implementation's choice.
+            return None;
+        }
+        let double_shift = matches!(mnemonic, M::Shld | M::Shrd) && instruction.op1_register().size() == 2;
+        if double_shift && instruction.op_count() == 3 && instruction.op2_kind() == OpKind::Immediate8 {
+            // SDM volume 2, SHLD: a count above the operand size leaves the result undefined.
+            if instruction.immediate8() & 31 > 16 {
+                return None;
+            }
+        }
         let aligned16 = windows.first().is_some_and(|window| match window.anchor {
             Anchor::Operand(operand) => {
                 operand.size == 16
@@ -209,7 +237,12 @@ impl Encoding {
             }
             _ => false,
         });
-        let interior_only = indirect || matches!(mnemonic, M::Popf | M::Popfd);
+        let interior_only = indirect
+            || matches!(mnemonic, M::Popf | M::Popfd | M::Fxsave | M::Fxrstor)
+            // The parts of an 80-bit operand may wrap at 64 KiB each by itself.
+            || windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size == 10 && o.address16))
+            // How many bytes of the slot are written differs: see the masks.
+            || mnemonic == M::Push && instruction.op0_register().is_segment_register();
         Some(Encoding {
             placement,
             bytes: bytes.to_vec(),
@@ -220,6 +253,7 @@ impl Encoding {
             aligned16,
             landing_register,
             interior_only,
+            one_fault: compares,
         })
     }
 
@@ -241,7 +275,11 @@ impl Encoding {
         if random.one_in(64) {
             eflags |= NT;
         }
-        if random.one_in(64) {
+        // SDM volume 3, 6.15, interrupt 17: whether unaligned 128-bit accesses are checked differs between
+        // implementations.
+        let checked =
+            !self.windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size >= 16 && o.size != 28));
+        if random.one_in(64) && checked && !self.one_fault {
             eflags |= AC;
         }
 
@@ -249,6 +287,9 @@ impl Encoding {
             M::Shl | M::Shr | M::Sal | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd => {
                 if !random.one_in(4) {
                     gpr[1] = gpr[1] & !0xFF | random.below(40);
+                }
+                if matches!(mnemonic, M::Shld | M::Shrd) && instruction.op1_register().size() == 2 {
+                    gpr[1] = gpr[1] & !0x1F | random.below(17);
                 }
             }
             M::Div | M::Idiv => self.dividend(&mut gpr, random),
@@ -274,8 +315,9 @@ impl Encoding {
         }
 
         // Registers that address memory.
-        for window in &self.windows {
-            self.aim(window, &mut gpr, segments, random);
+        let quiet = if self.one_fault { random.below(2) as usize } else { usize::MAX };
+        for (index, window) in self.windows.iter().enumerate() {
+            self.aim(window, &mut gpr, segments, index == quiet, random);
         }
         let mut anchors = [0u32; 2];
         let mut starts = [0u32; 2];
@@ -350,7 +392,7 @@ impl Encoding {
     }
 
     /// Sets the registers that an anchor's address comes from.
-    fn aim(&self, window: &Window, gpr: &mut [u32; 8], segments: [Segment; 6], random: &mut Random) {
+    fn aim(&self, window: &Window, gpr: &mut [u32; 8], segments: [Segment; 6], quiet: bool, random: &mut Random) {
         match window.anchor {
             Anchor::Stack(size) | Anchor::Frame(size) => {
                 let reg = if matches!(window.anchor, Anchor::Stack(_)) { 4 } else { 5 };
@@ -363,8 +405,14 @@ impl Encoding {
             }
             Anchor::Operand(operand) => {
                 let segment = segments[operand.segment];
-                let Some(mut linear) = target(segment, operand.size, !self.interior_only, random) else { return };
-                if self.aligned16 && !random.one_in(16) {
+                // A misaligned operand at a segment's limit breaks two rules: which comes first differs.
+                let misaligned = self.aligned16 && random.one_in(16);
+                let edges = !self.interior_only && !misaligned && !quiet;
+                let Some(mut linear) = target(segment, operand.size, edges, random) else { return };
+                if quiet && linear >> 12 == (ARENA >> 12) + ABSENT_PAGE {
+                    linear = ARENA + 0x3400 + (linear & 0xFF);
+                }
+                if self.aligned16 && !misaligned {
                     linear &= !15;
                 } else if operand.size.is_power_of_two() && random.one_in(2) {
                     linear &= !(operand.size - 1);

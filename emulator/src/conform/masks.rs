@@ -30,8 +30,16 @@ pub struct Mask {
     pub eflags: u32,
     /// x87 status bits that count.
     pub fsw: u16,
+    /// x87 status bits that count when the instruction leaves an unmasked exception pending.
+    pub fsw_unmasked: u16,
+    /// EFLAGS bits that count when the instruction leaves an unmasked x87 exception pending.
+    pub eflags_unmasked: u32,
     /// x87 results may differ in the last place.
     pub ulp: bool,
+    /// Singles need only be as near to the true value as the manual promises for RCPPS and RSQRTPS.
+    pub approximate: bool,
+    /// CR2 need only be in the operand.
+    pub many_accesses: bool,
     /// Bytes of the memory operand (or the stack) that do not count: up to two ranges of offsets.
     pub memory: [(i64, i64); 2],
 }
@@ -42,8 +50,30 @@ const EFLAGS: u32 = 0x0024_4FD5;
 /// The mask for an instruction.
 pub fn mask(encoding: &Encoding) -> Mask {
     use Mnemonic as M;
-    let mut mask = Mask { eflags: EFLAGS, fsw: 0xFFFF, ulp: false, memory: [(0, 0); 2] };
+    let mut mask = Mask {
+        eflags: EFLAGS,
+        fsw: 0xFFFF,
+        fsw_unmasked: 0xFFFF,
+        eflags_unmasked: !0,
+        ulp: false,
+        approximate: false,
+        many_accesses: false,
+        memory: [(0, 0); 2],
+    };
     match encoding.instruction.mnemonic() {
+        // SDM volume 2, SAL/SAR/SHL/SHR: "the AF flag is undefined" for a count other than 0. Zen sets it, Intel
+        // clears it. OF for counts above 1 is undefined too, but all follow one rule: it is compared.
+        M::Shl | M::Sal | M::Shr | M::Sar => mask.eflags &= !flag::AF,
+        // SDM volume 2, SHLD and SHRD: AF is undefined; for a count above 1 OF is undefined.
+        M::Shld | M::Shrd => mask.eflags &= !(flag::AF | flag::OF),
+        // SDM volume 2, MUL and IMUL: "the SF, ZF, AF, and PF flags are undefined".
+        M::Mul | M::Imul => mask.eflags &= !(flag::SF | flag::ZF | flag::AF | flag::PF),
+        // SDM volume 2, DIV and IDIV: "the CF, OF, SF, ZF, AF, and PF flags are undefined".
+        M::Div | M::Idiv => mask.eflags &= !ARITHMETIC,
+        // SDM volume 2, AAA and AAS: "the OF, SF, ZF, and PF flags are undefined".
+        M::Aaa | M::Aas => mask.eflags &= !(flag::OF | flag::SF | flag::ZF | flag::PF),
+        // SDM volume 2, DAA and DAS: "the OF flag is undefined".
+        M::Daa | M::Das => mask.eflags &= !flag::OF,
         // SDM volume 2, FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1: "worst case error ... less than
         // 1 ulp" (volume 1, 8.3.10); C1 and PE follow the last place.
         M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan | M::F2xm1 | M::Fyl2x | M::Fyl2xp1 => {
@@ -53,6 +83,19 @@ pub fn mask(encoding: &Encoding) -> Mask {
         // SDM volume 2, PUSH: a segment register pushed with 32-bit operands either is zero-extended or leaves the
         // upper word of the slot as it was. Zen does the former, recent Intel processors the latter.
         M::Push if encoding.instruction.op0_register().is_segment_register() => mask.memory[0] = (-2, 0),
+        // SDM volume 2, FCOMI: C1 is "set to 0"; Zen leaves it. "If the invalid-arithmetic-operand exception is
+        // unmasked, the status flags are not set"; Zen sets them.
+        M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip => {
+            mask.fsw &= !0x0200;
+            mask.eflags_unmasked &= !ARITHMETIC;
+        }
+        // SDM volume 2, FCOM: "if the invalid-arithmetic-operand exception is unmasked, the condition code flags are
+        // not set"; Zen sets them.
+        M::Fcom | M::Fcomp | M::Fcompp | M::Fucom | M::Fucomp | M::Fucompp | M::Ficom | M::Ficomp | M::Ftst => {
+            mask.fsw_unmasked &= !0x4500;
+        }
+        // SDM volume 2, FFREE: "C0, C1, C2, C3: undefined".
+        M::Ffree | M::Ffreep => mask.fsw &= !0x4700,
         // SDM volume 1, 8.1.8 and volume 2, FSAVE: the last instruction and data pointers. AMD's FXRSTOR loads
         // them only with an exception pending (APM volume 2, 11.4.4), so the state before is not known.
         M::Fnstenv | M::Fnsave => {
@@ -64,7 +107,14 @@ pub fn mask(encoding: &Encoding) -> Mask {
         }
         // SDM volume 2, FXSAVE: opcode and pointers as above; MXCSR_MASK is the model's; the rest is reserved.
         M::Fxsave => mask.memory = [(5, 24), (28, 32)],
+        // SDM volume 2, RCPPS and RSQRTPS: "relative error for this approximation is <= 1.5 * 2^-12"; tables differ.
+        M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => mask.approximate = true,
+        // The order in which the parts of a long operand are accessed is not architectural.
+        M::Fldenv | M::Frstor | M::Fxrstor | M::Popa | M::Popad => mask.many_accesses = true,
         _ => {}
+    }
+    if matches!(encoding.instruction.mnemonic(), M::Fnstenv | M::Fnsave | M::Fxsave) {
+        mask.many_accesses = true;
     }
     mask
 }

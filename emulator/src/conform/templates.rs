@@ -61,6 +61,7 @@ pub fn excluded(code: Code) -> Option<&'static str> {
         M::Reservednop if matches!(code, Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D) => {
             "a prefetch of AMD's"
         }
+        M::Int1 => "reported at another address under hypervisors than on bare silicon",
         M::Loadall => "not on the host",
         _ => return feature_excluded(code),
     };
