@@ -151,8 +151,9 @@ impl State {
             return;
         }
         let o = f(self.st(0), self.st(1), self.control());
-        // An invalid operation leaves no quotient: C0 and C3 stay.
-        let clears = if o.status & flag::IE != 0 { clears & (flag::C1 | flag::C2) } else { clears };
+        // Without a number for a result there is no quotient: C0 and C3 stay.
+        let number = o.write && !o.value.is_nan() && o.status & flag::IE == 0;
+        let clears = if number { clears } else { clears & (flag::C1 | flag::C2) };
         self.put(to, o, clears, pop);
     }
     fn relation(&mut self, pop: u8, quiet_empty: bool, f: impl FnOnce(F80, Control) -> Outcome<Relation>) {
@@ -165,8 +166,9 @@ impl State {
         }
         let o = f(self.st(0), self.control());
         self.raise_x87(flag::C1, o.status);
+        // The condition codes are set even when an unmasked exception keeps the stack as it was.
+        self.fpu.sw = self.fpu.sw & !flag::CC | o.value.condition_codes();
         if o.write {
-            self.fpu.sw = self.fpu.sw & !flag::CC | o.value.condition_codes();
             self.pop_by(pop);
         }
     }
@@ -261,10 +263,8 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
         }
         StoreSt => {
             if s.is_empty(0) && sti & UNCHECKED != 0 {
-                // The alias at D9 D8 copies an empty register as it is.
+                // The alias at D9 D8 only pops an empty register.
                 s.fpu.sw &= !flag::C1;
-                let p = s.phys(i);
-                s.fpu.regs[p] = s.st(0);
                 s.pop_by(pop);
             } else if s.is_empty(0) {
                 if s.underflow() {
@@ -411,13 +411,10 @@ impl State {
             return;
         }
         if !self.is_empty(7) {
-            self.raise_x87(flag::C1, flag::IE | flag::SF | flag::C1);
+            self.raise_x87(clears, flag::IE | flag::SF | flag::C1);
             if self.invalid_masked() {
                 self.set_st(0, F80::INDEFINITE);
-                let top = self.fpu.top();
-                self.fpu.set_top(top.wrapping_sub(1));
-                self.set_st(0, F80::INDEFINITE);
-                self.fpu.sw &= !(clears & flag::C2);
+                self.push_unchecked(F80::INDEFINITE);
             }
             return;
         }
