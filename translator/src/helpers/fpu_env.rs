@@ -163,6 +163,11 @@ impl Cpu {
 pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64, imm: u32) -> Res<()> {
     let wide = imm >> 16 & 1 != 0;
     let env_len: u64 = if wide { 28 } else { 14 };
+    if !matches!(imm >> 8 & 0xff, env::FXSAVE | env::FXRSTOR) {
+        // The areas are aligned like their words (SDM vol. 3, table 6-7).
+        let lin = cpu.state.segs[seg as usize].base.wrapping_add(off) & 0xffff_ffff;
+        cpu.check_alignment(lin, if wide { 4 } else { 2 })?;
+    }
     match imm >> 8 & 0xff {
         env::FSTENV => {
             cpu.probe_image(seg, off, env_len)?;

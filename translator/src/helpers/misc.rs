@@ -41,8 +41,10 @@ pub(crate) fn enter(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<()> {
         cpu.probe_seg(SegReg::Ss, sp, osize as u8)?;
     }
     let old_bp = cpu.state.gpr(slot::RBP);
-    cpu.state.set_gpr(slot::RBP, old_bp & !(omask & smask) | frame & omask & smask);
     let old_sp = cpu.state.gpr(slot::RSP);
+    // The frame temporary is all of the stack pointer, so a 32-bit EBP gets what lies above a 16-bit SP.
+    let frame = old_sp & !smask | frame;
+    cpu.state.set_gpr(slot::RBP, old_bp & !omask | frame & omask);
     cpu.state.set_gpr(slot::RSP, old_sp & !smask | sp);
     Ok(())
 }
@@ -97,7 +99,8 @@ impl Cpu {
                     r = if op == Bcd::Aaa { al.wrapping_add(6) } else { al.wrapping_sub(6) };
                     h = if op == Bcd::Aaa { ah.wrapping_add(1) } else { ah.wrapping_sub(1) };
                 } else if adjust {
-                    let w = if op == Bcd::Aaa { (ax as u16).wrapping_add(0x106) } else { (ax as u16).wrapping_sub(0x106) };
+                    let w =
+                        if op == Bcd::Aaa { (ax as u16).wrapping_add(0x106) } else { (ax as u16).wrapping_sub(0x106) };
                     r = w as u8;
                     h = (w >> 8) as u8;
                 }
@@ -129,11 +132,8 @@ pub(crate) fn mask_move(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64,
     let v = |n: u32| cpu.state.vectors[(n & 31) as usize];
     let (data, mask) = (v(imm >> 8), v(imm >> 16));
     let n = if imm >> 24 & 1 != 0 { 8 } else { 16 };
-    for i in 0..n {
-        if mask >> (i * 8 + 7) & 1 != 0 {
-            cpu.probe_seg(seg, off.wrapping_add(i) & 0xffff_ffff, 1)?;
-        }
-    }
+    // Faults are those of the whole operand, even if no byte is selected.
+    cpu.probe_seg(seg, off, n as u8)?;
     for i in 0..n {
         if mask >> (i * 8 + 7) & 1 != 0 {
             cpu.write_seg(bus, seg, off.wrapping_add(i) & 0xffff_ffff, (data >> (i * 8)) as u8)?;

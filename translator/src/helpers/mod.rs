@@ -139,6 +139,9 @@ pub enum Helper {
     I8086,
 }
 
+/// In the immediate of [`Helper::Arpl`]: a is the offset of a memory operand in segment imm & 7.
+pub(crate) const ARPL_MEMORY: u32 = 0x100;
+
 fn seg(imm: u32) -> SegReg {
     SegReg::ALL[(imm & 7).min(5) as usize]
 }
@@ -220,6 +223,16 @@ pub(crate) fn call(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Sl
         Helper::Verr | Helper::Verw => {
             let ok = if h == Helper::Verr { cpu.verr(bus, x as u16)? } else { cpu.verw(bus, x as u16)? };
             cpu.state.set_zf(ok);
+            return Ok(());
+        }
+        Helper::Arpl if imm & ARPL_MEMORY != 0 => {
+            // The operand is written only when its RPL is raised.
+            let old = cpu.read_seg::<u16>(bus, seg(imm), x)?;
+            let raise = old & 3 < y as u16 & 3;
+            if raise {
+                cpu.write_seg(bus, seg(imm), x, old & !3 | y as u16 & 3)?;
+            }
+            cpu.state.set_zf(raise);
             return Ok(());
         }
         Helper::Arpl => {

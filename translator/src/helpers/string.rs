@@ -92,6 +92,11 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<bool> {
     while left > 0 {
         let count = get(cpu, slot::RCX, s.asize);
         if count == 0 {
+            // The right to the port is checked even if nothing is transferred.
+            if matches!(s.kind, INS | OUTS) {
+                let port = cpu.state.gpr(slot::RDX) as u16;
+                cpu.check_io(bus, port, s.w.bytes())?;
+            }
             return Ok(false);
         }
         let bulk = if chunk > 1 { bulk(cpu, &s, count.min(4096)) } else { 0 };

@@ -119,7 +119,12 @@ impl Lifter {
         use iced_x86::Code::*;
         let wide = matches!(
             ins.code(),
-            Loop_rel8_16_ECX | Loop_rel8_32_ECX | Loope_rel8_16_ECX | Loope_rel8_32_ECX | Loopne_rel8_16_ECX | Loopne_rel8_32_ECX
+            Loop_rel8_16_ECX
+                | Loop_rel8_32_ECX
+                | Loope_rel8_16_ECX
+                | Loope_rel8_32_ECX
+                | Loopne_rel8_16_ECX
+                | Loopne_rel8_32_ECX
         );
         let cw = if wide { Width::D } else { Width::W };
         let (count, done, c, cond) = (self.temp(), self.temp(), self.temp(), self.temp());

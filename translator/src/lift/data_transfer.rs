@@ -195,7 +195,11 @@ impl Lifter {
                 OpKind::Memory => {
                     let mem = self.mem(ins);
                     let w = Width::D;
-                    self.e(if self.flat(mem.seg, false) { Op::Load { w, dst, mem } } else { Op::LoadSeg { w, dst, mem } });
+                    self.e(if self.flat(mem.seg, false) {
+                        Op::Load { w, dst, mem }
+                    } else {
+                        Op::LoadSeg { w, dst, mem }
+                    });
                 }
                 OpKind::Register => self.e(Op::Mov { w: Width::D, dst, a: Self::gpr(from).0 }),
                 _ => self.e(Op::Const { dst, value: ins.immediate(1) & 0xffff_ffff }),

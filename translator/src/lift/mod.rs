@@ -51,16 +51,53 @@ fn features_of(model: Model) -> &'static [CpuidFeature] {
     const F286: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL286_ONLY, FPU, FPU287, FPU287XL_ONLY];
     const F386: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL386, FPU, FPU287, FPU387];
     const F486: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM];
-    const PENTIUM: &[CpuidFeature] = &[
-        INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM, TSC, MSR, CX8, MMX,
-    ];
+    const PENTIUM: &[CpuidFeature] =
+        &[INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM, TSC, MSR, CX8, MMX];
     const P3: &[CpuidFeature] = &[
-        INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM, TSC, MSR, CX8, MMX, CMOV,
-        SEP, FXSR, SSE, MULTIBYTENOP,
+        INTEL8086,
+        INTEL186,
+        INTEL286,
+        INTEL386,
+        INTEL486,
+        FPU,
+        FPU287,
+        FPU387,
+        CPUID,
+        SMM,
+        TSC,
+        MSR,
+        CX8,
+        MMX,
+        CMOV,
+        SEP,
+        FXSR,
+        SSE,
+        MULTIBYTENOP,
     ];
     const MAX: &[CpuidFeature] = &[
-        INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM, TSC, MSR, CX8, MMX, CMOV,
-        SEP, FXSR, SSE, MULTIBYTENOP, SSE2, CLFSH, PAUSE, CET_IBT,
+        INTEL8086,
+        INTEL186,
+        INTEL286,
+        INTEL386,
+        INTEL486,
+        FPU,
+        FPU287,
+        FPU387,
+        CPUID,
+        SMM,
+        TSC,
+        MSR,
+        CX8,
+        MMX,
+        CMOV,
+        SEP,
+        FXSR,
+        SSE,
+        MULTIBYTENOP,
+        SSE2,
+        CLFSH,
+        PAUSE,
+        CET_IBT,
     ];
     match model {
         Model::I8086 => F8086,
@@ -81,6 +118,8 @@ pub fn supported(model: Model, ins: &Instruction) -> bool {
     // PAUSE is a NOP with a prefix, RDPMC came with CMOV, ENDBR is a NOP on everything older.
     match ins.mnemonic() {
         Mnemonic::Pause | Mnemonic::Nop | Mnemonic::Salc | Mnemonic::Fucomi | Mnemonic::Fcomi => {}
+        // 0F 18 to 0F 1F are NOPs since the Pentium Pro (SDM vol. 2, appendix A, note on reserved NOPs).
+        Mnemonic::Reservednop => return model >= Model::P3,
         Mnemonic::Rdpmc | Mnemonic::Ud2 => return model >= Model::P3,
         Mnemonic::Rsm | Mnemonic::Loadall | Mnemonic::Syscall | Mnemonic::Sysret => return false,
         _ => {}
@@ -112,17 +151,19 @@ impl Lifter {
         match ins.mnemonic() {
             Mov | Movzx | Movsx | Xchg | Lea | Lds | Les | Lfs | Lgs | Lss | Xlatb | Bswap | Cbw | Cwde | Cwd | Cdq
             | Lahf | Sahf | Xadd | Cmpxchg | Cmpxchg8b | Cmova | Cmovae | Cmovb | Cmovbe | Cmove | Cmovg | Cmovge
-            | Cmovl | Cmovle | Cmovne | Cmovno | Cmovnp | Cmovns | Cmovo | Cmovp | Cmovs | Seta | Setae | Setb | Setbe
-            | Sete | Setg | Setge | Setl | Setle | Setne | Setno | Setnp | Setns | Seto | Setp | Sets => {
+            | Cmovl | Cmovle | Cmovne | Cmovno | Cmovnp | Cmovns | Cmovo | Cmovp | Cmovs | Seta | Setae | Setb
+            | Setbe | Sete | Setg | Setge | Setl | Setle | Setne | Setno | Setnp | Setns | Seto | Setp | Sets => {
                 self.data_transfer(ins)
             }
-            Add | Adc | Sub | Sbb | And | Or | Xor | Cmp | Test | Inc | Dec | Neg | Not | Mul | Imul | Div | Idiv | Daa
-            | Das | Aaa | Aas | Aam | Aad | Clc | Stc | Cmc | Salc => self.arith(ins),
+            Add | Adc | Sub | Sbb | And | Or | Xor | Cmp | Test | Inc | Dec | Neg | Not | Mul | Imul | Div | Idiv
+            | Daa | Das | Aaa | Aas | Aam | Aad | Clc | Stc | Cmc | Salc => self.arith(ins),
             Shl | Sal | Shr | Sar | Rol | Ror | Rcl | Rcr | Shld | Shrd => self.shift(ins),
             Bt | Bts | Btr | Btc | Bsf | Bsr => self.bit(ins),
-            Push | Pop | Pusha | Pushad | Popa | Popad | Pushf | Pushfd | Popf | Popfd | Enter | Leave => self.stack(ins),
-            Jmp | Call | Ret | Retf | Iret | Iretd | Int | Int1 | Int3 | Into | Bound | Loop | Loope | Loopne | Jcxz
-            | Jecxz | Ja | Jae | Jb | Jbe | Je | Jg | Jge | Jl | Jle | Jne | Jno | Jnp | Jns | Jo | Jp | Js => {
+            Push | Pop | Pusha | Pushad | Popa | Popad | Pushf | Pushfd | Popf | Popfd | Enter | Leave => {
+                self.stack(ins)
+            }
+            Jmp | Call | Ret | Retf | Iret | Iretd | Int | Int1 | Int3 | Into | Bound | Loop | Loope | Loopne
+            | Jcxz | Jecxz | Ja | Jae | Jb | Jbe | Je | Jg | Jge | Jl | Jle | Jne | Jno | Jnp | Jns | Jo | Jp | Js => {
                 self.control(ins)
             }
             Movsb | Movsw | Stosb | Stosw | Stosd | Lodsb | Lodsw | Lodsd | Scasb | Scasw | Scasd | Cmpsb | Cmpsw
@@ -130,10 +171,10 @@ impl Lifter {
             // The same mnemonics name string and SSE2 instructions.
             Movsd | Cmpsd if ins.is_string_instruction() => self.string(ins),
             In | Out => self.io(ins),
-            Nop | Pause | Endbr32 | Endbr64 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2 | Clflush | Sfence
-            | Lfence | Mfence | Cli | Sti | Cld | Std | Hlt | Cpuid | Rdtsc | Rdpmc | Rdmsr | Wrmsr | Clts | Lmsw | Smsw
-            | Lgdt | Lidt | Sgdt | Sidt | Lldt | Ltr | Sldt | Str | Lar | Lsl | Verr | Verw | Arpl | Invlpg | Invd
-            | Wbinvd | Sysenter | Sysexit | Ud0 | Ud1 | Ud2 => self.system(ins),
+            Nop | Reservednop | Pause | Endbr32 | Endbr64 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2
+            | Clflush | Sfence | Lfence | Mfence | Cli | Sti | Cld | Std | Hlt | Cpuid | Rdtsc | Rdpmc | Rdmsr
+            | Wrmsr | Clts | Lmsw | Smsw | Lgdt | Lidt | Sgdt | Sidt | Lldt | Ltr | Sldt | Str | Lar | Lsl | Verr
+            | Verw | Arpl | Invlpg | Invd | Wbinvd | Sysenter | Sysexit | Ud0 | Ud1 | Ud2 => self.system(ins),
             _ if x87::is_x87(ins) => self.x87(ins),
             _ => self.vector(ins),
         }
@@ -176,7 +217,13 @@ impl Lifter {
 
     /// Ends the block after an instruction that may have changed mode, flags or pending interrupts.
     pub(crate) fn end_here(&mut self) -> bool {
-        self.e(Op::Call { helper: Helper::Advance, dst: slot::TEMP, a: slot::ZERO, b: slot::ZERO, imm: self.next as u32 });
+        self.e(Op::Call {
+            helper: Helper::Advance,
+            dst: slot::TEMP,
+            a: slot::ZERO,
+            b: slot::ZERO,
+            imm: self.next as u32,
+        });
         self.e(Op::Exit);
         true
     }
@@ -349,6 +396,22 @@ fn lockable(ins: &Instruction) -> bool {
     ins.op0_kind() == OpKind::Memory
         && matches!(
             ins.mnemonic(),
-            Add | Adc | And | Btc | Btr | Bts | Cmpxchg | Cmpxchg8b | Dec | Inc | Neg | Not | Or | Sbb | Sub | Xor | Xadd | Xchg
+            Add | Adc
+                | And
+                | Btc
+                | Btr
+                | Bts
+                | Cmpxchg
+                | Cmpxchg8b
+                | Dec
+                | Inc
+                | Neg
+                | Not
+                | Or
+                | Sbb
+                | Sub
+                | Xor
+                | Xadd
+                | Xchg
         )
 }

@@ -81,7 +81,11 @@ impl Lifter {
                 self.move_sp(8 * i32::from(w.bytes()));
                 for n in [7u8, 6, 5, 3, 2, 1, 0] {
                     let a = values[usize::from(n)];
-                    self.e(if w == Width::W { Op::Insert { w, hi: false, dst: n, a } } else { Op::Mov { w, dst: n, a } });
+                    self.e(if w == Width::W {
+                        Op::Insert { w, hi: false, dst: n, a }
+                    } else {
+                        Op::Mov { w, dst: n, a }
+                    });
                 }
             }
             Pushf | Pushfd => {

@@ -32,9 +32,8 @@ impl Lifter {
             Outsw => (string::OUTS, Width::W),
             _ => (string::OUTS, Width::D),
         };
-        let wide = (0..ins.op_count()).any(|n| {
-            matches!(ins.op_kind(n), OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI)
-        });
+        let wide = (0..ins.op_count())
+            .any(|n| matches!(ins.op_kind(n), OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI));
         let asize = if wide { Width::D } else { Width::W };
         let rep = ins.has_rep_prefix() || ins.has_repe_prefix() || ins.has_repne_prefix();
         let imm = string::Spec {

@@ -11,8 +11,8 @@ impl Lifter {
         use Mnemonic::*;
         let z = slot::ZERO;
         match ins.mnemonic() {
-            Nop | Pause | Endbr32 | Endbr64 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2 | Sfence | Lfence
-            | Mfence => false,
+            Nop | Reservednop | Pause | Endbr32 | Endbr64 | Prefetchnta | Prefetcht0 | Prefetcht1 | Prefetcht2
+            | Sfence | Lfence | Mfence => false,
             // CLFLUSH is ordered and checked like a load of the byte.
             Clflush => {
                 let mem = self.mem(ins);
@@ -53,6 +53,7 @@ impl Lifter {
             }
             Invd | Wbinvd => self.plain(Helper::Wbinvd),
             Lmsw => {
+                self.call(Helper::CheckCpl0, z, z, 0);
                 let a = self.read(ins, 0);
                 self.call(Helper::Lmsw, a, z, 0);
                 self.end_here()
@@ -145,9 +146,15 @@ impl Lifter {
             // ARPL r/m16, r16.
             _ => {
                 let b = Self::gpr(ins.op1_register()).0;
-                self.modify(ins, |l, _, dst, a| {
-                    l.e(Op::Call { helper: Helper::Arpl, dst, a, b, imm: 0 });
-                });
+                if ins.op0_kind() == OpKind::Memory {
+                    let (mem, off) = (self.mem(ins), self.temp());
+                    self.e(Op::Lea { dst: off, mem });
+                    self.call(Helper::Arpl, off, b, mem.seg as u32 | crate::helpers::ARPL_MEMORY);
+                } else {
+                    let dst = Self::gpr(ins.op0_register()).0;
+                    let a = self.call(Helper::Arpl, dst, b, 0);
+                    self.e(Op::Insert { w: Width::W, hi: false, dst, a });
+                }
             }
         }
         false

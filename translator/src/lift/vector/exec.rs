@@ -195,7 +195,9 @@ pub(crate) fn exec(s: &mut State, op: VecOp, dst: VSlot, a: VSlot, b: VSlot, imm
         Pmaxub => lanes(8, x, y, u64::max),
         Pminsw => lanes(16, x, y, |p, q| s16(p).min(s16(q)) as u64),
         Pmaxsw => lanes(16, x, y, |p, q| s16(p).max(s16(q)) as u64),
-        Psadbw => lanes(64, x, y, |p, q| (0..8).map(|i| u64::from(((p >> (i * 8)) as u8).abs_diff((q >> (i * 8)) as u8))).sum()),
+        Psadbw => lanes(64, x, y, |p, q| {
+            (0..8).map(|i| u64::from(((p >> (i * 8)) as u8).abs_diff((q >> (i * 8)) as u8))).sum()
+        }),
         Pcmpeqb => lanes(8, x, y, |p, q| if p == q { u64::MAX } else { 0 }),
         Pcmpeqw => lanes(16, x, y, |p, q| if p == q { u64::MAX } else { 0 }),
         Pcmpeqd => lanes(32, x, y, |p, q| if p == q { u64::MAX } else { 0 }),
@@ -215,8 +217,20 @@ pub(crate) fn exec(s: &mut State, op: VecOp, dst: VSlot, a: VSlot, b: VSlot, imm
         }
         Psraw => lanes(16, x, 0, |p, _| (s16(p) >> (y as u64).min(15)) as u64),
         Psrad => lanes(32, x, 0, |p, _| (i64::from(p as i32) >> (y as u64).min(31)) as u64),
-        Pslldq => if y as u64 > 15 { 0 } else { x << (y as u32 * 8) },
-        Psrldq => if y as u64 > 15 { 0 } else { x >> (y as u32 * 8) },
+        Pslldq => {
+            if y as u64 > 15 {
+                0
+            } else {
+                x << (y as u32 * 8)
+            }
+        }
+        Psrldq => {
+            if y as u64 > 15 {
+                0
+            } else {
+                x >> (y as u32 * 8)
+            }
+        }
         Packsswb => pack(16, half, x, y, |v| clamp(s16(v), -0x80, 0x7f)),
         Packssdw => pack(32, half, x, y, |v| clamp(i64::from(v as i32), -0x8000, 0x7fff)),
         Packuswb => pack(16, half, x, y, |v| clamp(s16(v), 0, 0xff)),

@@ -27,12 +27,7 @@ fn qword(v: u128, i: usize) -> u64 {
 }
 
 /// Converts `n` lanes and packs the results of `out` bits from bit 0 up.
-fn convert<T, U: Into<u64>>(
-    n: usize,
-    out: usize,
-    source: impl Fn(usize) -> T,
-    f: impl Fn(T) -> Lane<U>,
-) -> Lane<u128> {
+fn convert<T, U: Into<u64>>(n: usize, out: usize, source: impl Fn(usize) -> T, f: impl Fn(T) -> Lane<U>) -> Lane<u128> {
     let mut r = Lane { value: 0u128, flags: 0 };
     for i in 0..n {
         let lane = f(source(i));

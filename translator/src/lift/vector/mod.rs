@@ -7,8 +7,8 @@ mod exec;
 mod float;
 mod table;
 
-pub(crate) use exec::exec;
 pub use exec::VecOp;
+pub(crate) use exec::exec;
 
 use super::Lifter;
 use crate::helpers::{Helper, misc};
@@ -134,7 +134,11 @@ impl Lifter {
     fn shift_immediate(&mut self, ins: &Instruction, op: VecOp) -> bool {
         let r = ins.op0_register();
         let count = self.constant(u64::from(ins.immediate8()));
-        if is_mm(r) { self.check_mmx() } else { self.check_sse() }
+        if is_mm(r) {
+            self.check_mmx()
+        } else {
+            self.check_sse()
+        }
         self.e(Op::SetV { dst: T1, a: count, hi: false, clear: true });
         if is_mm(r) {
             self.enter_mmx();
@@ -185,7 +189,11 @@ impl Lifter {
             }
             Pextrw | Pmovmskb | Movmskps | Movmskpd => {
                 let r = ins.op1_register();
-                if is_mm(r) { self.check_mmx() } else { self.check_sse() }
+                if is_mm(r) {
+                    self.check_mmx()
+                } else {
+                    self.check_sse()
+                }
                 let b = self.vsource(ins, 1, 16, true);
                 if is_mm(r) {
                     self.enter_mmx();
@@ -303,7 +311,11 @@ impl Lifter {
     /// MOVD, MOVQ, MOVQ2DQ, MOVDQ2Q, MOVNTQ: the low 32 or 64 bits, zero-extended.
     fn move_low(&mut self, ins: &Instruction) {
         let uses_mm = is_mm(ins.op0_register()) || is_mm(ins.op1_register());
-        if uses_mm { self.check_mmx() } else { self.check_sse() }
+        if uses_mm {
+            self.check_mmx()
+        } else {
+            self.check_sse()
+        }
         let w = if ins.mnemonic() == Mnemonic::Movd { Width::D } else { Width::Q };
         let value = self.temp();
         match ins.op1_kind() {

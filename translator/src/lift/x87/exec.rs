@@ -173,7 +173,12 @@ impl State {
         }
     }
     /// A conversion of ST(0) for a store: the bits, or `None` when suppressed.
-    fn get(&mut self, pop: u8, indefinite: (u64, u64), f: impl FnOnce(F80, Control) -> Outcome<(u64, u64)>) -> Option<(u64, u64)> {
+    fn get(
+        &mut self,
+        pop: u8,
+        indefinite: (u64, u64),
+        f: impl FnOnce(F80, Control) -> Outcome<(u64, u64)>,
+    ) -> Option<(u64, u64)> {
         if self.is_empty(0) {
             if !self.underflow() {
                 return None;

@@ -6,8 +6,8 @@
 
 mod exec;
 
-pub(crate) use exec::{SUPPRESSED, exec};
 pub use exec::FpuOp;
+pub(crate) use exec::{SUPPRESSED, exec};
 
 use super::Lifter;
 use crate::helpers::{Helper, misc};
@@ -19,7 +19,8 @@ use iced_x86::{Instruction, Mnemonic, OpCodeTableKind, OpKind};
 /// True for instructions of the x87 unit.
 pub(crate) fn is_x87(ins: &Instruction) -> bool {
     let op = ins.code().op_code();
-    op.table() == OpCodeTableKind::Normal && ((0xd8..=0xdf).contains(&(op.op_code() & 0xff)) || op.op_code() >> 8 >= 0xd8)
+    op.table() == OpCodeTableKind::Normal
+        && ((0xd8..=0xdf).contains(&(op.op_code() & 0xff)) || op.op_code() >> 8 >= 0xd8)
         || ins.mnemonic() == Mnemonic::Wait
 }
 
