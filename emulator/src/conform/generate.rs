@@ -279,7 +279,8 @@ impl Encoding {
         // implementations.
         let checked =
             !self.windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size >= 16 && o.size != 28));
-        if random.one_in(64) && checked && !self.one_fault {
+        let selector = mnemonic == M::Push && instruction.op0_register().is_segment_register();
+        if random.one_in(64) && checked && !self.one_fault && !selector {
             eflags |= AC;
         }
 
@@ -318,6 +319,13 @@ impl Encoding {
         let quiet = if self.one_fault { random.below(2) as usize } else { usize::MAX };
         for (index, window) in self.windows.iter().enumerate() {
             self.aim(window, &mut gpr, segments, index == quiet, random);
+        }
+        if matches!(mnemonic, M::Shld | M::Shrd) && instruction.op1_register().size() == 2
+            && instruction.op2_kind() == OpKind::Register
+            && gpr[1] & 31 > 16
+        {
+            // CL became part of an address.
+            return false;
         }
         let mut anchors = [0u32; 2];
         let mut starts = [0u32; 2];
