@@ -370,10 +370,11 @@ impl Lifter {
         self.e(Op::Mov { w: if wide { Width::D } else { Width::W }, dst: off, a: slot::RDI });
         let seg = super::seg_of(ins.memory_segment()) as u32;
         let imm = seg | u32::from(d) << 8 | u32::from(m) << 16 | u32::from(mm) << 24;
-        self.call(Helper::MaskMove, off, slot::ZERO, imm);
         if mm {
+            // Even if the store faults.
             self.enter_mmx();
         }
+        self.call(Helper::MaskMove, off, slot::ZERO, imm);
     }
 
     fn convert_from_int(&mut self, ins: &Instruction) {
@@ -416,9 +417,12 @@ impl Lifter {
             self.check_mmx();
         }
         let b = self.vsource(ins, 1, bytes, true);
+        if is_mm(r) {
+            // Even if the conversion raises #XM.
+            self.enter_mmx();
+        }
         self.vec(op, T0, T0, b, 0);
         if is_mm(r) {
-            self.enter_mmx();
             self.vec(VecOp::WriteMm, r.number() as u8, T0, 0, 0);
         } else {
             let t = self.temp();
