@@ -239,8 +239,8 @@ impl Encoding {
         });
         let interior_only = indirect
             || matches!(mnemonic, M::Popf | M::Popfd | M::Fxsave | M::Fxrstor)
-            // The parts of an 80-bit operand may wrap at 64 KiB each by itself.
-            || windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size == 10 && o.address16))
+            // The parts of a long operand may wrap at 64 KiB each by itself.
+            || windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if in_parts(o.size) && o.address16))
             // How many bytes of the slot are written differs: see the masks.
             || mnemonic == M::Push && instruction.op0_register().is_segment_register();
         Some(Encoding {
@@ -278,7 +278,7 @@ impl Encoding {
         // SDM volume 3, 6.15, interrupt 17: whether unaligned 128-bit accesses are checked differs between
         // implementations.
         let checked =
-            !self.windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size >= 16 && o.size != 28));
+            !self.windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if o.size >= 16 && !in_parts(o.size)));
         let selector = mnemonic == M::Push && instruction.op0_register().is_segment_register();
         if random.one_in(64) && checked && !self.one_fault && !selector {
             eflags |= AC;
@@ -318,9 +318,13 @@ impl Encoding {
         // Registers that address memory.
         let quiet = if self.one_fault { random.below(2) as usize } else { usize::MAX };
         for (index, window) in self.windows.iter().enumerate() {
-            self.aim(window, &mut gpr, segments, index == quiet, random);
+            // A long operand that breaks two rules: which comes first differs.
+            let long = matches!(window.anchor, Anchor::Operand(o) if in_parts(o.size));
+            let quiet = index == quiet || long && eflags & AC != 0;
+            self.aim(window, &mut gpr, segments, quiet, random);
         }
-        if matches!(mnemonic, M::Shld | M::Shrd) && instruction.op1_register().size() == 2
+        if matches!(mnemonic, M::Shld | M::Shrd)
+            && instruction.op1_register().size() == 2
             && instruction.op2_kind() == OpKind::Register
             && gpr[1] & 31 > 16
         {
@@ -614,6 +618,11 @@ fn write_form(form: Form, bits: u32, random: &mut Random, bytes: &mut [u8; 15]) 
         chunk.copy_from_slice(&value.to_le_bytes()[..chunk.len()]);
     }
     body
+}
+
+/// Operands that the x87 accesses in parts: 80-bit numbers, environments and states.
+fn in_parts(size: u32) -> bool {
+    matches!(size, 10 | 14 | 28 | 94 | 108)
 }
 
 fn is_near_branch(kind: OpKind) -> bool {

@@ -34,6 +34,8 @@ pub struct Mask {
     pub fsw_unmasked: u16,
     /// EFLAGS bits that count when the instruction leaves an unmasked x87 exception pending.
     pub eflags_unmasked: u32,
+    /// The x87 state does not count.
+    pub no_x87: bool,
     /// x87 results may differ in the last place.
     pub ulp: bool,
     /// Singles need only be as near to the true value as the manual promises for RCPPS and RSQRTPS.
@@ -55,6 +57,7 @@ pub fn mask(encoding: &Encoding) -> Mask {
         fsw: 0xFFFF,
         fsw_unmasked: 0xFFFF,
         eflags_unmasked: !0,
+        no_x87: false,
         ulp: false,
         approximate: false,
         many_accesses: false,
@@ -94,6 +97,9 @@ pub fn mask(encoding: &Encoding) -> Mask {
         M::Fcom | M::Fcomp | M::Fcompp | M::Fucom | M::Fucomp | M::Fucompp | M::Ficom | M::Ficomp | M::Ftst => {
             mask.fsw_unmasked &= !0x4500;
         }
+        // SDM volume 2, CVTPI2PS: "causes a transition from x87 FPU to MMX technology operation"; Zen makes it only for
+        // the register form.
+        M::Cvtpi2ps => mask.no_x87 = encoding.instruction.op1_kind() == iced_x86::OpKind::Memory,
         // SDM volume 2, FFREE: "C0, C1, C2, C3: undefined".
         M::Ffree | M::Ffreep => mask.fsw &= !0x4700,
         // SDM volume 1, 8.1.8 and volume 2, FSAVE: the last instruction and data pointers. AMD's FXRSTOR loads
