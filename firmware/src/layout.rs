@@ -99,6 +99,12 @@ pub mod ebda {
     pub const TRANSFER_ADDRESS: i32 = 0x1ac;
     pub const TRANSFER_OPERATION: i32 = 0x1b0;
     pub const TRANSFER_CHUNK: i32 = 0x1b2;
+    /// 0: whole CD blocks; 1 to 4: only that quarter, a 512-byte sector of an emulated floppy.
+    pub const TRANSFER_PART: i32 = 0x1b4;
+    /// El Torito media type of the floppy that a CD's image stands for as drive 0, 0 for none.
+    pub const CD_MEDIA: i32 = 0x1b5;
+    /// First block of that image.
+    pub const CD_IMAGE: i32 = 0x1b8;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.
     pub const SECTOR: i32 = 0x200;
 }

@@ -368,6 +368,87 @@ fn hard_disks_boot_and_transfer() -> Result<(), IcedError> {
     Ok(())
 }
 
+/// A CD image: a boot record and a catalogue whose default entry is `program`, loaded to 800h:0000 with media type
+/// `media`. Block n of 2048 bytes holds its number behind that.
+fn cd(media: u8, sectors: u16, image: &[u8]) -> Vec<u8> {
+    let mut cd: Vec<u8> = (0..2000u32).flat_map(|block| block.to_le_bytes().repeat(512)).collect();
+    let record = &mut cd[17 * 2048..18 * 2048];
+    record[..30].copy_from_slice(b"\0CD001\x01EL TORITO SPECIFICATION");
+    record[0x47..0x4b].copy_from_slice(&19u32.to_le_bytes());
+    let catalogue = &mut cd[19 * 2048..20 * 2048];
+    catalogue[..64].fill(0);
+    catalogue[0] = 1;
+    catalogue[0x1e..0x20].copy_from_slice(&[0x55, 0xaa]);
+    let segment: u16 = if media == 0 { 0x800 } else { 0 };
+    catalogue[0x20..0x22].copy_from_slice(&[0x88, media]);
+    catalogue[0x22..0x24].copy_from_slice(&segment.to_le_bytes());
+    catalogue[0x26..0x28].copy_from_slice(&sectors.to_le_bytes());
+    catalogue[0x28..0x2c].copy_from_slice(&20u32.to_le_bytes());
+    cd[20 * 2048..20 * 2048 + image.len()].copy_from_slice(image);
+    cd
+}
+
+fn cd_drive(path: &str) -> String {
+    format!("if=ide,index=2,media=cdrom,format=raw,file={path}")
+}
+
+#[test]
+fn cds_boot_without_emulation() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    // The code runs at 0800:0000 but is assembled for 8000h, which only its jumps within do not notice.
+    p.report(|a| a.mov(ax, dx))?;
+    p.report(|a| a.mov(ax, cs))?;
+    p.line()?;
+    p.asm.xor(ax, ax)?;
+    p.asm.mov(ds, ax)?;
+    p.asm.mov(si, 0x6000)?;
+    p.asm.mov(dword_ptr(si), 0x0003_0010)?;
+    p.asm.mov(dword_ptr(si + 4), 0x2000_0000)?;
+    p.asm.mov(dword_ptr(si + 8), 1500)?;
+    p.asm.mov(dword_ptr(si + 12), 0)?;
+    p.asm.mov(ah, 0x42)?;
+    p.asm.int(0x13)?;
+    p.report(|a| a.sbb(ax, ax))?;
+    p.asm.mov(ax, 0x2000)?;
+    p.asm.mov(es, ax)?;
+    p.report(|a| a.mov(ax, word_ptr(0).es()))?;
+    p.report(|a| a.mov(ax, word_ptr(0x1000).es()))?;
+    p.line()?;
+    let program = p.finish()?;
+    let scratch = Scratch::new("cd");
+    let image = scratch.file("cd.iso", &cd(0, 24, &program));
+    let Some(log) = scratch.run(&arguments(&[cd_drive(&image)])) else { return Ok(()) };
+    assert_eq!(log.lines().collect::<Vec<_>>(), ["00E0 0800 ", "0000 05DC 05DE "]);
+    Ok(())
+}
+
+#[test]
+fn cds_boot_as_a_floppy() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    p.report(|a| a.mov(ax, dx))?;
+    // Cylinder 2, head 1, sector 11 is sector (2 * 2 + 1) * 18 + 10 = 100; the floppy numbers its sectors.
+    p.asm.mov(ax, 0x2000)?;
+    p.asm.mov(es, ax)?;
+    p.asm.mov(ax, 0x0202)?;
+    p.asm.mov(bx, 0)?;
+    p.asm.mov(cx, 0x020b)?;
+    p.asm.mov(dx, 0x0100)?;
+    p.asm.int(0x13)?;
+    p.report(|_| Ok(()))?;
+    p.report(|a| a.mov(ax, word_ptr(0).es()))?;
+    p.report(|a| a.mov(ax, word_ptr(0x3fc).es()))?;
+    p.asm.mov(ax, 0x0301)?;
+    p.asm.int(0x13)?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    let floppy = disk(2880, &p.finish()?)?;
+    let scratch = Scratch::new("cd-floppy");
+    let image = scratch.file("cd.iso", &cd(2, 1, &floppy));
+    let Some(log) = scratch.run(&arguments(&[cd_drive(&image)])) else { return Ok(()) };
+    assert_eq!(log.lines().collect::<Vec<_>>(), ["0000 0002 0064 0065 0301 "]);
+    Ok(())
+}
+
 #[test]
 fn nothing_to_boot_is_said() {
     let scratch = Scratch::new("nothing");

@@ -1,7 +1,7 @@
 //! int 19h, the boot service, and int 18h, what follows when nothing boots.
 //!
 //! The order comes from CMOS 3Dh and 38h as three nibbles (1 floppy, 2 disk, 3 CD); an empty order means floppy, disk,
-//! CD. A CD is started by the El Torito specification, in its no-emulation form.
+//! CD.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{EBDA, ebda};
@@ -124,10 +124,10 @@ pub fn emit(b: &mut Builder) -> Emit {
             jc .unreadable;
             or al, al;
             jnz .unbootable;
+            mov dl, ah;
             xor ax, ax;
             mov ds, ax;
             mov es, ax;
-            mov dl, 0xe0;
             // BX = segment that the catalogue asks for.
             mov sp, 0x7000;
             push bx;
@@ -147,77 +147,5 @@ pub fn emit(b: &mut Builder) -> Emit {
             int 0x16;
             int 0x19;
     );
-    emit_cd(b)
-}
-
-/// El Torito: the boot record volume descriptor at sector 17 names the catalogue, whose second entry is the image.
-fn emit_cd(b: &mut Builder) -> Emit {
-    x86!(b;
-        // Loads the CD's default boot image. CF set: unreadable; AL nonzero: not bootable; else BX = its segment.
-        cd_load:
-            mov di, 3; // a changed medium is reported once, as a unit attention
-        .again:
-            mov eax, 17;
-            mov bx, 0x07c0;
-            mov cx, 1;
-            call @cd_read;
-            jnc .descriptor;
-            dec di;
-            jnz .again;
-            stc;
-            ret;
-        .descriptor:
-            push 0x07c0;
-            pop es;
-            mov si, b.at("cd_signature");
-            xor di, di;
-            mov cx, 30;
-        .compare:
-            cs lodsb;
-            cmp al, byte_ptr(di).es();
-            jne .unbootable;
-            inc di;
-            loop_ .compare;
-            mov eax, dword_ptr(0x47).es();
-            mov bx, 0x07c0;
-            mov cx, 1;
-            call @cd_read;
-            jc .done;
-            push 0x07c0;
-            pop es;
-            cmp word_ptr(0x1e).es(), 0xaa55; // validation entry's key
-            jne .unbootable;
-            cmp byte_ptr(0x20).es(), 0x88; // bootable
-            jne .unbootable;
-            test byte_ptr(0x21).es(), 0x0f; // no emulation
-            jnz .unbootable;
-            mov bx, word_ptr(0x22).es();
-            or bx, bx;
-            jnz .segment;
-            mov bx, 0x07c0;
-        .segment:
-            movzx ecx, word_ptr(0x26).es(); // 512-byte sectors
-            add cx, 3;
-            shr cx, 2;
-            jnz .counted;
-            inc cx;
-        .counted:
-            mov eax, dword_ptr(0x28).es();
-            push bx;
-            call @cd_read;
-            pop bx;
-            jc .done;
-            push EBDA;
-            pop es;
-            mov byte_ptr(ebda::CD_BOOTED).es(), 0xe0;
-            xor al, al;
-        .done:
-            ret;
-        .unbootable:
-            mov al, 1;
-            clc;
-            ret;
-        cd_signature:
-    );
-    b.db(b"\x00CD001\x01EL TORITO SPECIFICATION\x00")
+    Ok(())
 }

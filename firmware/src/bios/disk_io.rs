@@ -604,8 +604,26 @@ fn emit_atapi(b: &mut Builder) -> Emit {
             mov cx, 1024;
             cmp byte_ptr(ebda::TRANSFER_OPERATION).fs(), 2;
             je .discard;
+            movzx bx, byte_ptr(ebda::TRANSFER_PART).fs();
+            sub bx, 1;
+            jnc .part;
             rep insw;
             jmp .read;
+        .part:
+            // 256 words for each quarter before the wanted one are dropped, then the ones behind it.
+            mov cx, bx;
+            shl cx, 8;
+            jz .at_part;
+        .skip:
+            in_ ax, dx;
+            loop_ .skip;
+        .at_part:
+            mov cx, 256;
+            rep insw;
+            mov cx, 3;
+            sub cx, bx;
+            shl cx, 8;
+            jz .read;
         .discard:
             in_ ax, dx;
             loop_ .discard;

@@ -16,6 +16,13 @@ pub fn emit(b: &mut Builder) -> Emit {
     );
     enter(b)?;
     x86!(b;
+        or dl, dl;
+        jnz .real;
+        push EBDA;
+        pop es;
+        cmp byte_ptr(ebda::CD_MEDIA).es(), 0;
+        jne @emulated_floppy;
+        .real:
         cmp ah, 0x01;
         je .status;
         cmp dl, 2;

@@ -1,6 +1,7 @@
 //! The system BIOS: segment F000h, code from 8000h, tables from D000h, the PC's customary entry points from E000h.
 
 mod boot;
+mod cd;
 mod chipset;
 mod cmos;
 mod disk;
@@ -50,6 +51,7 @@ fn emit(b: &mut Builder) -> Emit {
     pci::emit(b)?;
     messages::emit(b)?;
     boot::emit(b)?;
+    cd::emit(b)?;
     timer::emit(b)?;
     keyboard_irq::emit(b)?;
     keyboard_codes::emit(b)?;
