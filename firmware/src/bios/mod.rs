@@ -5,6 +5,7 @@ mod cd;
 mod chipset;
 mod cmos;
 mod disk;
+mod disk_detect;
 mod disk_io;
 mod entry_points;
 mod floppy;
@@ -60,6 +61,7 @@ fn emit(b: &mut Builder) -> Emit {
     floppy::emit(b)?;
     floppy_chip::emit(b)?;
     disk::emit(b)?;
+    disk_detect::emit(b)?;
     disk_io::emit(b)?;
     system::emit(b)?;
     ports::emit(b)?;
