@@ -307,9 +307,16 @@ impl Counter {
     /// Whether a periodic mode stands at the start of a cycle that will repeat unchanged.
     fn period_start(&self) -> Option<u64> {
         let start = if self.mode == 3 { self.cr & !1 } else { self.cr };
-        let steady = !self.loading() && self.counting() && self.out && self.ce == start && self.cr > 2;
+        let steady = !self.loading() && self.counting() && self.out && self.ce == start;
         let same_parity = self.mode == 2 || self.odd == (self.cr & 1 != 0);
-        (steady && matches!(self.mode, 2 | 3) && same_parity && !self.null_count).then_some(u64::from(self.cr))
+        let period = match (self.mode, self.cr) {
+            // The datasheet forbids a count of 1; the counter then misses its end and goes all the way round, or
+            // toggles on every clock.
+            (2, 1) => self.modulus() + 1,
+            (3, 1) => 2,
+            _ => self.cr,
+        };
+        (steady && matches!(self.mode, 2 | 3) && same_parity && !self.null_count).then_some(u64::from(period))
     }
 
     /// Applies `clocks` pulses; returns whether OUT rose at least once.
