@@ -51,9 +51,7 @@ fn decode_at(bytes: &[u8], at: usize, bits: u32, model: Model) -> Decoded {
 
 /// True if the bytes are prefixes from end to end: whatever follows is too long.
 fn only_prefixes(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .all(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3))
+    bytes.iter().all(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3))
 }
 
 impl Cpu {

@@ -110,7 +110,15 @@ impl Cpu {
         let block = self.blocks.get_mut(id);
         let (ops, serial) = (std::mem::take(&mut block.ops), block.serial);
         self.blocks.running = Some(id);
-        let result = self.exec(bus, &ops, id, budget);
+        let (start, end) = (self.state.rip, self.retired + budget);
+        let mut result = self.exec(bus, &ops, id, budget);
+        // A block that branches to its own start goes round without a new look-up.
+        while matches!(result, Ok(false)) && self.state.rip == start && self.retired < end {
+            if self.pins.get() & self.watched() != 0 {
+                break;
+            }
+            result = self.exec(bus, &ops, id, end - self.retired);
+        }
         self.blocks.running = None;
         if let Some(b) = self.blocks.alive(id, serial) {
             b.ops = ops;
@@ -145,7 +153,8 @@ impl Cpu {
     /// The offset of a memory operand.
     #[inline(always)]
     pub(crate) fn offset(&self, m: &Mem) -> u64 {
-        self.g(m.base).wrapping_add(self.g(m.index) << m.scale).wrapping_add(m.disp as i64 as u64) & m.asize.mask()
+        let off = self.g(m.base).wrapping_add(self.g(m.index) << m.scale).wrapping_add(m.disp as i64 as u64);
+        if m.asize == Width::D { off & 0xffff_ffff } else { off & m.asize.mask() }
     }
 
     #[inline(always)]
@@ -280,13 +289,24 @@ impl Cpu {
                 }
             };
         }
+        // 32-bit operations are most of what runs: a copy of the body with the width known is twice as short.
+        macro_rules! by_width {
+            ($w:ident, $body:block) => {
+                if $w == Width::D {
+                    let $w = Width::D;
+                    $body
+                } else {
+                    $body
+                }
+            };
+        }
         while i < end {
             match ops[i] {
                 Op::Const { dst, value } => self.p(dst, value),
-                Op::Mov { w, dst, a } => {
+                Op::Mov { w, dst, a } => by_width!(w, {
                     let v = self.g(a) & w.mask();
                     self.p(dst, v);
-                }
+                }),
                 Op::Sext { from, w, dst, a } => {
                     let up = 64 - from.bits();
                     let v = ((self.g(a) << up) as i64 >> up) as u64 & w.mask();
@@ -310,60 +330,60 @@ impl Cpu {
                     let v = self.state.rip.wrapping_add(rel as i64 as u64) & w.mask();
                     self.p(dst, v);
                 }
-                Op::Add { w, f, dst, a, b } => {
+                Op::Add { w, f, dst, a, b } => by_width!(w, {
                     let (x, y) = (self.g(a) & w.mask(), self.src(b) & w.mask());
                     let r = x.wrapping_add(y) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_add(w, x, y, r);
                     }
-                }
-                Op::Adc { w, f, dst, a, b } => {
+                }),
+                Op::Adc { w, f, dst, a, b } => by_width!(w, {
                     let (x, y) = (self.g(a) & w.mask(), self.src(b) & w.mask());
                     let r = x.wrapping_add(y).wrapping_add(u64::from(self.state.cf())) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_add(w, x, y, r);
                     }
-                }
-                Op::Sub { w, f, dst, a, b } => {
+                }),
+                Op::Sub { w, f, dst, a, b } => by_width!(w, {
                     let (x, y) = (self.g(a) & w.mask(), self.src(b) & w.mask());
                     let r = x.wrapping_sub(y) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_sub(w, x, y, r);
                     }
-                }
-                Op::Sbb { w, f, dst, a, b } => {
+                }),
+                Op::Sbb { w, f, dst, a, b } => by_width!(w, {
                     let (x, y) = (self.g(a) & w.mask(), self.src(b) & w.mask());
                     let r = x.wrapping_sub(y).wrapping_sub(u64::from(self.state.cf())) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_sub(w, x, y, r);
                     }
-                }
-                Op::And { w, f, dst, a, b } => {
+                }),
+                Op::And { w, f, dst, a, b } => by_width!(w, {
                     let r = self.g(a) & self.src(b) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_logic(w, r);
                     }
-                }
-                Op::Or { w, f, dst, a, b } => {
+                }),
+                Op::Or { w, f, dst, a, b } => by_width!(w, {
                     let r = (self.g(a) | self.src(b)) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_logic(w, r);
                     }
-                }
-                Op::Xor { w, f, dst, a, b } => {
+                }),
+                Op::Xor { w, f, dst, a, b } => by_width!(w, {
                     let r = (self.g(a) ^ self.src(b)) & w.mask();
                     self.p(dst, r);
                     if f {
                         self.state.flags_logic(w, r);
                     }
-                }
-                Op::Inc { w, f, dst, a } => {
+                }),
+                Op::Inc { w, f, dst, a } => by_width!(w, {
                     let x = self.g(a) & w.mask();
                     let r = x.wrapping_add(1) & w.mask();
                     self.p(dst, r);
@@ -372,8 +392,8 @@ impl Cpu {
                         self.state.flags_add(w, x, 1, r);
                         self.state.set_cf(cf);
                     }
-                }
-                Op::Dec { w, f, dst, a } => {
+                }),
+                Op::Dec { w, f, dst, a } => by_width!(w, {
                     let x = self.g(a) & w.mask();
                     let r = x.wrapping_sub(1) & w.mask();
                     self.p(dst, r);
@@ -382,7 +402,7 @@ impl Cpu {
                         self.state.flags_sub(w, x, 1, r);
                         self.state.set_cf(cf);
                     }
-                }
+                }),
                 Op::Neg { w, f, dst, a } => {
                     let x = self.g(a) & w.mask();
                     let r = 0u64.wrapping_sub(x) & w.mask();
@@ -395,21 +415,21 @@ impl Cpu {
                     let r = !self.g(a) & w.mask();
                     self.p(dst, r);
                 }
-                Op::Shl { w, f, dst, a, b } => {
+                Op::Shl { w, f, dst, a, b } => by_width!(w, {
                     let x = self.g(a) & w.mask();
                     let n = self.src(b) as u32 & 0xff;
                     self.shift(w, f, dst, x, flags::shl(w, x, n));
-                }
-                Op::Shr { w, f, dst, a, b } => {
+                }),
+                Op::Shr { w, f, dst, a, b } => by_width!(w, {
                     let x = self.g(a) & w.mask();
                     let n = self.src(b) as u32 & 0xff;
                     self.shift(w, f, dst, x, flags::shr(w, x, n));
-                }
-                Op::Sar { w, f, dst, a, b } => {
+                }),
+                Op::Sar { w, f, dst, a, b } => by_width!(w, {
                     let x = self.g(a) & w.mask();
                     let n = self.src(b) as u32 & 0xff;
                     self.shift(w, f, dst, x, flags::sar(w, x, n));
-                }
+                }),
                 Op::Rol { w, f, dst, a, b } => {
                     let x = self.g(a) & w.mask();
                     let n = self.src(b) as u32 & 0xff;
@@ -493,10 +513,10 @@ impl Cpu {
                     self.p(dst, r);
                 }
                 Op::Bcd { op, imm } => tri!(self.bcd(op, imm)),
-                Op::TestFlags { w, a } => {
+                Op::TestFlags { w, a } => by_width!(w, {
                     let r = self.g(a) & w.mask();
                     self.state.flags_logic(w, r);
-                }
+                }),
                 Op::Cond { cc, dst } => {
                     let v = u64::from(self.state.holds(cc));
                     self.p(dst, v);

@@ -261,8 +261,10 @@ impl Segment {
     }
     /// True if every 32-bit offset can be read, and written unless it is code, with no check and base 0.
     pub fn is_flat(&self) -> bool {
-        let data_rw = self.attr & (attr::P | attr::S | attr::CODE | attr::EC | attr::RW) == attr::P | attr::S | attr::RW;
-        let code_r = self.attr & (attr::P | attr::S | attr::CODE | attr::RW) == attr::P | attr::S | attr::CODE | attr::RW;
+        let data_rw =
+            self.attr & (attr::P | attr::S | attr::CODE | attr::EC | attr::RW) == attr::P | attr::S | attr::RW;
+        let code_r =
+            self.attr & (attr::P | attr::S | attr::CODE | attr::RW) == attr::P | attr::S | attr::CODE | attr::RW;
         self.base == 0 && self.limit == u32::MAX && (data_rw || code_r)
     }
 }

@@ -145,112 +145,386 @@ pub enum BitOp {
 #[expect(missing_docs, reason = "fields follow one scheme: dst <- a op b")]
 pub enum Op {
     /// dst <- value.
-    Const { dst: Slot, value: u64 },
+    Const {
+        dst: Slot,
+        value: u64,
+    },
     /// dst <- a, cut to w.
-    Mov { w: Width, dst: Slot, a: Slot },
+    Mov {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+    },
     /// dst <- a sign-extended from `from`, cut to `w`.
-    Sext { from: Width, w: Width, dst: Slot, a: Slot },
+    Sext {
+        from: Width,
+        w: Width,
+        dst: Slot,
+        a: Slot,
+    },
     /// Low `w` bits of dst (bits 8-15 if `hi`) <- a; the other bits stay.
-    Insert { w: Width, hi: bool, dst: Slot, a: Slot },
+    Insert {
+        w: Width,
+        hi: bool,
+        dst: Slot,
+        a: Slot,
+    },
     /// dst <- bits 8-15 of a.
-    High8 { dst: Slot, a: Slot },
+    High8 {
+        dst: Slot,
+        a: Slot,
+    },
     /// dst <- the offset of a memory operand.
-    Lea { dst: Slot, mem: Mem },
+    Lea {
+        dst: Slot,
+        mem: Mem,
+    },
     /// dst <- linear or real RIP of the block start plus `rel`, cut to `w`.
-    Eip { w: Width, dst: Slot, rel: i32 },
+    Eip {
+        w: Width,
+        dst: Slot,
+        rel: i32,
+    },
 
-    Add { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Adc { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Sub { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Sbb { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    And { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Or { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Xor { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
+    Add {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Adc {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Sub {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Sbb {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    And {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Or {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Xor {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
     /// CF stays.
-    Inc { w: Width, f: bool, dst: Slot, a: Slot },
+    Inc {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+    },
     /// CF stays.
-    Dec { w: Width, f: bool, dst: Slot, a: Slot },
-    Neg { w: Width, f: bool, dst: Slot, a: Slot },
-    Not { w: Width, dst: Slot, a: Slot },
+    Dec {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+    },
+    Neg {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+    },
+    Not {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+    },
 
     /// Shifts and rotates: the count is the low 8 bits of b, already masked as the CPU model does. A count of 0 changes
     /// no flag. Flags follow SDM vol. 2; where it leaves them undefined, what current hardware does.
-    Shl { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Shr { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Sar { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Rol { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Ror { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Rcl { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
-    Rcr { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
+    Shl {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Shr {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Sar {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Rol {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Ror {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Rcl {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Rcr {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
     /// dst <- a shifted left by `count`, filled from b.
-    Shld { w: Width, f: bool, dst: Slot, a: Slot, b: Slot, count: Src },
+    Shld {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Slot,
+        count: Src,
+    },
     /// dst <- a shifted right by `count`, filled from b.
-    Shrd { w: Width, f: bool, dst: Slot, a: Slot, b: Slot, count: Src },
+    Shrd {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Slot,
+        count: Src,
+    },
 
     /// hi:lo <- a * b.
-    Mul { w: Width, signed: bool, f: bool, lo: Slot, hi: Slot, a: Slot, b: Slot },
+    Mul {
+        w: Width,
+        signed: bool,
+        f: bool,
+        lo: Slot,
+        hi: Slot,
+        a: Slot,
+        b: Slot,
+    },
     /// dst <- a * b, flags as two-operand IMUL.
-    Imul { w: Width, f: bool, dst: Slot, a: Slot, b: Src },
+    Imul {
+        w: Width,
+        f: bool,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
     /// quot, rem <- hi:lo / b; #DE.
-    Div { w: Width, signed: bool, quot: Slot, rem: Slot, hi: Slot, lo: Slot, b: Slot },
+    Div {
+        w: Width,
+        signed: bool,
+        quot: Slot,
+        rem: Slot,
+        hi: Slot,
+        lo: Slot,
+        b: Slot,
+    },
 
     /// dst <- index of the lowest set bit; ZF if none, dst then keeps `old`.
-    Bsf { w: Width, dst: Slot, a: Slot, old: Slot },
+    Bsf {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+        old: Slot,
+    },
     /// dst <- index of the highest set bit; ZF if none, dst then keeps `old`.
-    Bsr { w: Width, dst: Slot, a: Slot, old: Slot },
+    Bsr {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+        old: Slot,
+    },
     /// CF <- bit (b mod width) of a; dst <- a changed.
-    Bit { op: BitOp, w: Width, dst: Slot, a: Slot, b: Src },
-    Bswap { w: Width, dst: Slot, a: Slot },
+    Bit {
+        op: BitOp,
+        w: Width,
+        dst: Slot,
+        a: Slot,
+        b: Src,
+    },
+    Bswap {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+    },
     /// AX <- AX adjusted; AAM may raise #DE.
-    Bcd { op: Bcd, imm: u8 },
+    Bcd {
+        op: Bcd,
+        imm: u8,
+    },
     /// Flags of the logical operations from a result.
-    TestFlags { w: Width, a: Slot },
+    TestFlags {
+        w: Width,
+        a: Slot,
+    },
 
     /// dst <- 1 if the condition holds, else 0.
-    Cond { cc: Cc, dst: Slot },
+    Cond {
+        cc: Cc,
+        dst: Slot,
+    },
     /// dst <- c != 0 ? a : b.
-    Select { w: Width, dst: Slot, c: Slot, a: Slot, b: Slot },
+    Select {
+        w: Width,
+        dst: Slot,
+        c: Slot,
+        a: Slot,
+        b: Slot,
+    },
     /// dst <- a == 0 ? 1 : 0 in width w.
-    IsZero { w: Width, dst: Slot, a: Slot },
+    IsZero {
+        w: Width,
+        dst: Slot,
+        a: Slot,
+    },
     /// dst <- the six arithmetic flags in EFLAGS positions.
-    GetFlags { dst: Slot },
+    GetFlags {
+        dst: Slot,
+    },
     /// The arithmetic flags in `mask` <- a.
-    SetFlags { a: Slot, mask: u32 },
+    SetFlags {
+        a: Slot,
+        mask: u32,
+    },
     /// CF <- CF XOR 1.
     Cmc,
 
     /// dst <- memory at a linear address: no segment check is needed (flat segment).
-    Load { w: Width, dst: Slot, mem: Mem },
+    Load {
+        w: Width,
+        dst: Slot,
+        mem: Mem,
+    },
     /// Memory <- a, linear.
-    Store { w: Width, a: Slot, mem: Mem },
+    Store {
+        w: Width,
+        a: Slot,
+        mem: Mem,
+    },
     /// As Load, for a read-modify-write: faults as a write.
-    LoadRmw { w: Width, dst: Slot, mem: Mem },
+    LoadRmw {
+        w: Width,
+        dst: Slot,
+        mem: Mem,
+    },
     /// As Load, with the segment's checks.
-    LoadSeg { w: Width, dst: Slot, mem: Mem },
+    LoadSeg {
+        w: Width,
+        dst: Slot,
+        mem: Mem,
+    },
     /// As Store, with the segment's checks.
-    StoreSeg { w: Width, a: Slot, mem: Mem },
+    StoreSeg {
+        w: Width,
+        a: Slot,
+        mem: Mem,
+    },
     /// As LoadRmw, with the segment's checks.
-    LoadRmwSeg { w: Width, dst: Slot, mem: Mem },
+    LoadRmwSeg {
+        w: Width,
+        dst: Slot,
+        mem: Mem,
+    },
     /// Raises what a write of `w` would raise.
-    ProbeSeg { w: Width, mem: Mem },
+    ProbeSeg {
+        w: Width,
+        mem: Mem,
+    },
 
     /// v <- 128 bits of memory, with the segment's checks; #GP(0) if `aligned` and the address is not.
-    LoadV { dst: VSlot, mem: Mem, aligned: bool },
+    LoadV {
+        dst: VSlot,
+        mem: Mem,
+        aligned: bool,
+    },
     /// 128 bits of memory <- v.
-    StoreV { a: VSlot, mem: Mem, aligned: bool },
+    StoreV {
+        a: VSlot,
+        mem: Mem,
+        aligned: bool,
+    },
     /// dst <- quadword `hi` of a.
-    GetV { dst: Slot, a: VSlot, hi: bool },
+    GetV {
+        dst: Slot,
+        a: VSlot,
+        hi: bool,
+    },
     /// Quadword `hi` of dst <- a; the other quadword is kept, or cleared with `clear`.
-    SetV { dst: VSlot, a: Slot, hi: bool, clear: bool },
+    SetV {
+        dst: VSlot,
+        a: Slot,
+        hi: bool,
+        clear: bool,
+    },
     /// dst <- a.
-    MovV { dst: VSlot, a: VSlot },
+    MovV {
+        dst: VSlot,
+        a: VSlot,
+    },
     /// An SSE, SSE2 or MMX operation on vectors: see [`crate::lift::vector`].
-    Vec { op: crate::lift::vector::VecOp, dst: VSlot, a: VSlot, b: VSlot, imm: u8 },
+    Vec {
+        op: crate::lift::vector::VecOp,
+        dst: VSlot,
+        a: VSlot,
+        b: VSlot,
+        imm: u8,
+    },
     /// An x87 operation: see [`crate::lift::x87`]. `a` and `b` are operands or results in slots.
-    Fpu { op: crate::lift::x87::FpuOp, sti: u8, a: Slot, b: Slot },
+    Fpu {
+        op: crate::lift::x87::FpuOp,
+        sti: u8,
+        a: Slot,
+        b: Slot,
+    },
 
     /// A hypervisor call: see [`crate::helpers`].
-    Call { helper: crate::helpers::Helper, dst: Slot, a: Slot, b: Slot, imm: u32 },
+    Call {
+        helper: crate::helpers::Helper,
+        dst: Slot,
+        a: Slot,
+        b: Slot,
+        imm: u32,
+    },
     /// Nothing: gives an instruction without effect a place of its own in the block.
     Nop,
     /// Raises #UD.
@@ -259,17 +533,36 @@ pub enum Op {
     NotAvailable,
 
     /// Ends the block: RIP <- block start + rel, cut to w.
-    Jump { w: Width, rel: i32 },
+    Jump {
+        w: Width,
+        rel: i32,
+    },
     /// Ends the block: RIP <- block start + (cc holds ? taken : fall), cut to w.
-    Branch { cc: Cc, w: Width, taken: i32, fall: i32 },
+    Branch {
+        cc: Cc,
+        w: Width,
+        taken: i32,
+        fall: i32,
+    },
     /// Ends the block: RIP <- block start + (c != 0 ? taken : fall), cut to w.
-    BranchIf { c: Slot, w: Width, taken: i32, fall: i32 },
+    BranchIf {
+        c: Slot,
+        w: Width,
+        taken: i32,
+        fall: i32,
+    },
     /// Ends the block: RIP <- a.
-    JumpInd { a: Slot },
+    JumpInd {
+        a: Slot,
+    },
     /// Raises #GP(0) if a is beyond the code segment: near transfers check before they write anything.
-    CheckTarget { a: Slot },
+    CheckTarget {
+        a: Slot,
+    },
     /// Ends the block: RIP <- block start + rel, the next instruction.
-    Fall { rel: i32 },
+    Fall {
+        rel: i32,
+    },
     /// Ends the block: a call before this has set RIP.
     Exit,
 }

@@ -37,9 +37,7 @@ impl Lifter {
                 } else {
                     (self.read(ins, 1), self.source(ins, 2))
                 };
-                let t = self.temp();
-                self.e(Op::Imul { w, f: true, dst: t, a, b });
-                self.write_reg(ins.op0_register(), t);
+                self.compute(ins.op0_register(), |l, dst| l.e(Op::Imul { w, f: true, dst, a, b }));
             }
             Div => self.divide(ins, false),
             Idiv => self.divide(ins, true),

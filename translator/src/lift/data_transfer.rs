@@ -37,24 +37,24 @@ impl Lifter {
             // MOVZX r, r/m: the source is narrower, zero-extension is what slots do anyway.
             Movzx => {
                 let from = self.width(ins, 1);
-                let a = self.read(ins, 1);
-                let t = self.temp();
-                self.e(Op::Mov { w: from, dst: t, a });
-                self.write(ins, 0, t);
+                if ins.op1_kind() == OpKind::Memory {
+                    let mem = self.mem(ins);
+                    self.compute(ins.op0_register(), |l, dst| l.load_into(from, dst, mem));
+                } else {
+                    let a = self.read_reg(ins.op1_register());
+                    self.compute(ins.op0_register(), |l, dst| l.e(Op::Mov { w: from, dst, a }));
+                }
             }
             Movsx => {
                 let (from, w) = (self.width(ins, 1), self.width(ins, 0));
                 let a = self.read(ins, 1);
-                let t = self.temp();
-                self.e(Op::Sext { from, w, dst: t, a });
-                self.write(ins, 0, t);
+                self.compute(ins.op0_register(), |l, dst| l.e(Op::Sext { from, w, dst, a }));
             }
             Xchg => self.xchg(ins),
             // LEA of a register form does not decode; the offset is cut to the address size.
             Lea => {
-                let (mem, t) = (self.mem(ins), self.temp());
-                self.e(Op::Lea { dst: t, mem });
-                self.write(ins, 0, t);
+                let mem = self.mem(ins);
+                self.compute(ins.op0_register(), |l, dst| l.e(Op::Lea { dst, mem }));
             }
             Lds => return self.load_pointer(ins, SegReg::Ds),
             Les => return self.load_pointer(ins, SegReg::Es),
@@ -150,9 +150,7 @@ impl Lifter {
         let a = self.read(ins, 1);
         let old = self.read_reg(ins.op0_register());
         self.e(Op::Cond { cc, dst: c });
-        let t = self.temp();
-        self.e(Op::Select { w, dst: t, c, a, b: old });
-        self.write_reg(ins.op0_register(), t);
+        self.compute(ins.op0_register(), |l, dst| l.e(Op::Select { w, dst, c, a, b: old }));
     }
 
     fn mov(&mut self, ins: &Instruction) -> bool {

@@ -276,6 +276,23 @@ impl Lifter {
         }
     }
 
+    /// Lets `f` compute into a general register: in place if it is 32 bits wide, through a temporary otherwise. The
+    /// operation that writes the slot must be the last of `f` that can fault.
+    pub(crate) fn compute(&mut self, r: Register, f: impl FnOnce(&mut Self, Slot)) {
+        if r.size() == 4 {
+            f(self, Self::gpr(r).0);
+        } else {
+            let t = self.temp();
+            f(self, t);
+            self.write_reg(r, t);
+        }
+    }
+
+    /// Loads from memory into `dst`.
+    pub(crate) fn load_into(&mut self, w: Width, dst: Slot, mem: Mem) {
+        self.e(if self.flat(mem.seg, false) { Op::Load { w, dst, mem } } else { Op::LoadSeg { w, dst, mem } });
+    }
+
     /// The memory operand.
     pub(crate) fn mem(&self, ins: &Instruction) -> Mem {
         let slot_of = |r: Register| if r == Register::None { slot::ZERO } else { Self::gpr(r).0 };
@@ -303,7 +320,7 @@ impl Lifter {
     /// Loads from memory into a temporary.
     pub(crate) fn load(&mut self, w: Width, mem: Mem) -> Slot {
         let dst = self.temp();
-        self.e(if self.flat(mem.seg, false) { Op::Load { w, dst, mem } } else { Op::LoadSeg { w, dst, mem } });
+        self.load_into(w, dst, mem);
         dst
     }
 

@@ -167,6 +167,15 @@ impl Lifter {
 
     fn pop_operand(&mut self, ins: &Instruction) -> bool {
         let w = self.osize(ins);
+        if w == Width::D && ins.op0_kind() == OpKind::Register && ins.op0_register().is_gpr32() {
+            let dst = Self::gpr(ins.op0_register()).0;
+            if dst != slot::RSP {
+                let mem = self.stack_mem(slot::RSP, 0);
+                self.load_into(w, dst, mem);
+                self.move_sp(4);
+                return false;
+            }
+        }
         let a = self.top(w);
         match ins.op0_kind() {
             OpKind::Register if ins.op0_register().is_segment_register() => {

@@ -153,7 +153,14 @@ impl Cpu {
             let set = if access == Access::Write { pte::A | pte::D } else { pte::A };
             self.table_set(pde_at, pde, set);
             let base = pde & 0xffc0_0000 | (pde & 0x1e000) << 19;
-            return Ok(self.leaf(base | lin & 0x003f_f000, pde, false, (pde | set) & pte::D != 0, pde & pte::G != 0, user));
+            return Ok(self.leaf(
+                base | lin & 0x003f_f000,
+                pde,
+                false,
+                (pde | set) & pte::D != 0,
+                pde & pte::G != 0,
+                user,
+            ));
         }
         let pte_at = (pde & 0xffff_f000) + (lin >> 12 & 0x3ff) * 4;
         let entry = self.table_read(pte_at, false);
