@@ -393,10 +393,11 @@ impl Lifter {
             self.check_mmx();
         }
         let b = self.vsource(ins, 1, bytes, false);
-        self.vec(op, d, d, b, 0);
         if mm {
+            // Even if the conversion raises #XM.
             self.enter_mmx();
         }
+        self.vec(op, d, d, b, 0);
     }
 
     fn convert_to_int(&mut self, ins: &Instruction) {
