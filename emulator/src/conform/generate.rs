@@ -335,7 +335,7 @@ impl Encoding {
         let mut starts = [0u32; 2];
         for (index, window) in self.windows.iter().enumerate() {
             let linear = linear_address(window.anchor, &gpr, segments);
-            if !self.safe(window.anchor, linear, segments) {
+            if !self.safe(window.anchor, linear, segments) || self.breaks_two_rules(window.anchor, linear, segments) {
                 return false;
             }
             anchors[index] = linear;
@@ -366,6 +366,10 @@ impl Encoding {
         if self.shape.fx {
             let at = self.shape.fx_offset();
             fx_image(&mut record[at..at + super::layout::FX_LEN], instruction, random);
+            if mnemonic == M::Cvtpi2ps && !self.windows.is_empty() {
+                // Whether the memory form looks at the x87 state differs: see the masks. None pending.
+                record[at + 2..at + 4].fill(0);
+            }
         }
         self.contents(record, &anchors, &starts, landing, random)
     }
@@ -470,6 +474,22 @@ impl Encoding {
         let margin = 0x200;
         // Nothing is mapped below 64 KiB.
         linear < 0xF000 || linear.wrapping_sub(ARENA + margin) < ARENA_LEN - 2 * margin - 0x200
+    }
+
+    /// Misaligned and beyond a limit, or a POPA whose skipped slot alone crosses 64 KiB: what silicon says first
+    /// differs.
+    fn breaks_two_rules(&self, anchor: Anchor, linear: u32, segments: [Segment; 6]) -> bool {
+        match anchor {
+            Anchor::Operand(operand) => {
+                let segment = segments[operand.segment];
+                let last = u64::from(linear.wrapping_sub(segment.base)) + u64::from(operand.size) - 1;
+                self.aligned16 && linear & 15 != 0 && last > u64::from(segment.range().1)
+            }
+            Anchor::Stack(_) => {
+                linear & 3 != 0 && matches!(self.instruction.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)
+            }
+            Anchor::Frame(_) => false,
+        }
     }
 
     /// Puts meaningful bytes where the instruction reads.
