@@ -22,11 +22,18 @@ impl Ratio {
 
     /// Whole ticks completed at `time`.
     pub fn ticks(self, time: Time) -> u64 {
-        (u128::from(time) * u128::from(self.numerator) / u128::from(self.denominator)) as u64
+        // 64 bits are enough for years of most clocks, and much quicker to divide.
+        match time.checked_mul(self.numerator) {
+            Some(product) => product / self.denominator,
+            None => (u128::from(time) * u128::from(self.numerator) / u128::from(self.denominator)) as u64,
+        }
     }
 
     /// The first nanosecond at which [`Ratio::ticks`] is at least `tick`; `None` beyond the end of time.
     pub fn time_of(self, tick: u64) -> Option<Time> {
+        if let Some(product) = tick.checked_mul(self.denominator) {
+            return Some(product.div_ceil(self.numerator));
+        }
         let time = (u128::from(tick) * u128::from(self.denominator)).div_ceil(u128::from(self.numerator));
         Time::try_from(time).ok()
     }
@@ -58,6 +65,11 @@ mod tests {
             assert!(time == 0 || pit.ticks(time - 1) < tick);
         }
         assert_eq!(pit.time_of(u64::MAX), None);
+        // Where the product no longer fits 64 bits.
+        let late = u64::MAX / 21 + 1;
+        assert_eq!(pit.ticks(late), (u128::from(late) * 21 / 17_600) as u64);
+        let tick = u64::MAX / 17_600 + 1;
+        assert_eq!(pit.time_of(tick), Some((u128::from(tick) * 17_600).div_ceil(21) as u64));
     }
 
     #[test]

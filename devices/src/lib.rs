@@ -5,6 +5,20 @@
 //! and talks to the rest of the machine through the wires of [`wire`]: it is handed an [`IrqLine`], never an
 //! interrupt number.
 //!
+//! | module | chip |
+//! |---|---|
+//! | [`pic`] | two 8259A with ELCR |
+//! | [`pit`] | 8254 and port 61h |
+//! | [`rtc`] | MC146818 with 256 bytes of CMOS |
+//! | [`i8042`] | keyboard controller, keyboard, mouse |
+//! | [`uart`] | 16550A |
+//! | [`port92`], [`debug`] | fast A20 and reset; debug console, exit and POST code ports |
+//! | [`dma`] | two 8237A with page registers |
+//! | [`floppy`] | 82077AA with two drives |
+//! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
+//! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
+//! | [`vga`] | VGA registers, memory, picture |
+//!
 //! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,
 //! tests. Port numbers passed to [`PortIo`] are absolute; chips that decode a handful of address lines
 //! (a UART, say) look at the low bits only, so the board decides where they sit.
