@@ -7,10 +7,19 @@ use crate::pm::{self, Pm};
 use crate::rm::{self, Rm};
 use crate::{Kind, Rom};
 
+mod chips;
+mod debug;
 mod exceptions;
+mod integer;
 mod paging;
+mod real;
 mod segments;
+mod smc;
+mod sse;
+mod strings;
 mod transfers;
+mod v86;
+mod x87;
 
 /// What a program is made from.
 enum Source {
@@ -74,6 +83,15 @@ pub fn all() -> &'static [Rom] {
             ("segments", segments::programs()),
             ("transfers", transfers::programs()),
             ("paging", paging::programs()),
+            ("debug", debug::programs()),
+            ("v86", v86::programs()),
+            ("integer", integer::programs()),
+            ("strings", strings::programs()),
+            ("x87", x87::programs()),
+            ("sse", sse::programs()),
+            ("smc", smc::programs()),
+            ("chips", chips::programs()),
+            ("real", real::programs()),
         ];
         let mut roms = Vec::new();
         for (group, programs) in groups {
