@@ -165,7 +165,8 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64, imm: 
     let env_len: u64 = if wide { 28 } else { 14 };
     if !matches!(imm >> 8 & 0xff, env::FXSAVE | env::FXRSTOR) {
         // The areas are aligned like their words (SDM vol. 3, table 6-7).
-        let lin = cpu.state.segs[seg as usize].base.wrapping_add(off) & 0xffff_ffff;
+        let write = matches!(imm >> 8 & 0xff, env::FSTENV | env::FSAVE);
+        let lin = cpu.seg_lin(seg, off, 1, write)?;
         cpu.check_alignment(lin, if wide { 4 } else { 2 })?;
     }
     match imm >> 8 & 0xff {
