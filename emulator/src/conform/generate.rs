@@ -486,7 +486,9 @@ impl Encoding {
                 self.aligned16 && linear & 15 != 0 && last > u64::from(segment.range().1)
             }
             Anchor::Stack(_) => {
-                linear & 3 != 0 && matches!(self.instruction.mnemonic(), Mnemonic::Popa | Mnemonic::Popad)
+                let popa = matches!(self.instruction.mnemonic(), Mnemonic::Popa | Mnemonic::Popad);
+                let selector = self.instruction.op0_register().is_segment_register();
+                popa && linear & 3 != 0 || selector && linear & 0xFFF < 4
             }
             Anchor::Frame(_) => false,
         }
