@@ -223,10 +223,10 @@ impl Cpu {
     pub fn run(&mut self, bus: &mut dyn Bus, budget: u64) -> Exit {
         let end = self.retired.saturating_add(budget);
         loop {
-            if self.pins.get() & self.watched() != 0 {
-                if let Some(exit) = self.service_pins(bus) {
-                    return exit;
-                }
+            if self.pins.get() & self.watched() != 0
+                && let Some(exit) = self.service_pins(bus)
+            {
+                return exit;
             }
             if self.state.halted {
                 return Exit::Halted;

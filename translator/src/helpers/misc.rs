@@ -167,7 +167,7 @@ pub(crate) fn i8086(cpu: &mut Cpu, bus: &mut dyn Bus, a: u64, b: u64, what: u32)
     }
 }
 
-/// Which state [`super::fpu_env::run`] moves.
+/// Which state [`super::fpu_env`] moves.
 pub mod env {
     /// FSTENV.
     pub const FSTENV: u32 = 0;

@@ -233,11 +233,6 @@ impl Lifter {
         u32::from(osize.bytes()) | (self.next as u32 & 0xffff) << 8
     }
 
-    /// True if 32-bit is the default size.
-    pub(crate) fn code32(&self) -> bool {
-        self.mode & mode::CODE32 != 0
-    }
-
     /// Width of operand `n`.
     pub(crate) fn width(&self, ins: &Instruction, n: u32) -> Width {
         match ins.op_kind(n) {

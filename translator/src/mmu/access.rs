@@ -285,7 +285,7 @@ impl Cpu {
         let base = self.state.segs[seg as usize].base;
         let mut v = 0;
         for i in 0..size as u64 {
-            let lin = base + (off.wrapping_add(i) & 0xffff) & 0xf_ffff;
+            let lin = (base + (off.wrapping_add(i) & 0xffff)) & 0xf_ffff;
             v |= u64::from(self.read_lin::<u8>(bus, lin, false)?) << (8 * i);
         }
         Ok(v)
@@ -294,7 +294,7 @@ impl Cpu {
     fn write_8086(&mut self, bus: &mut dyn Bus, seg: SegReg, off: u64, size: usize, v: u64) -> Res<()> {
         let base = self.state.segs[seg as usize].base;
         for i in 0..size as u64 {
-            let lin = base + (off.wrapping_add(i) & 0xffff) & 0xf_ffff;
+            let lin = (base + (off.wrapping_add(i) & 0xffff)) & 0xf_ffff;
             self.write_lin::<u8>(bus, lin, false, (v >> (8 * i)) as u8)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ pub struct Ram {
 
 /// A copy of a [`Ram`]'s address for the hot path: one load away instead of three.
 ///
-/// Made by [`Ram::window`]; whoever keeps one keeps the [`Ram`] as well.
+/// Made by `Ram::window`; whoever keeps one keeps the [`Ram`] as well.
 #[derive(Clone, Copy)]
 pub struct Window {
     base: *mut u8,

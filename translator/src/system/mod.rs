@@ -4,7 +4,7 @@
 //! RIP stays at the block's first instruction, so a function that needs the address of the next instruction takes
 //! `next_ip`. A function that returns a fault has changed nothing, with the exceptions the manual makes: descriptors
 //! keep their accessed bit, IRET unblocks NMI, and a task switch that has passed the point of no return faults in the
-//! new task ([`NEW_TASK`]).
+//! new task (`NEW_TASK`).
 
 mod control;
 mod cpuid;
