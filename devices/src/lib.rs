@@ -31,6 +31,7 @@ pub mod dma;
 pub mod floppy;
 pub mod i8042;
 pub mod ide;
+mod once;
 pub mod pci;
 pub mod pic;
 pub mod pit;

@@ -10,6 +10,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use crate::clock::earliest;
+use crate::once::Reported;
 use crate::{BytePorts, IrqLine, Latch, Level, Time, Timed};
 use keyboard::Keyboard;
 pub use keyboard::Leds;
@@ -79,6 +80,8 @@ pub struct Controller {
     password: Vec<u8>,
     /// How much of the password was typed, while the keyboard is locked by it.
     typed: Option<usize>,
+    /// Reserved commands the log names already.
+    reserved: Reported,
 }
 
 impl Controller {
@@ -104,6 +107,7 @@ impl Controller {
             polled: None,
             password: Vec::new(),
             typed: None,
+            reserved: Reported::default(),
         }
     }
 
@@ -280,7 +284,11 @@ impl Controller {
             // The low four output lines whose bit is 0 pulse low; only the reset line does anything in 6 us.
             0xF0..=0xFF if value & output_port::RESET_N == 0 => self.wiring.reset.raise(),
             0xF0..=0xFF => {}
-            _ => log::debug!("8042: command {value:02X}h is reserved"),
+            _ => {
+                if self.reserved.first(value) {
+                    log::warn!("8042: command {value:02X}h is reserved; nothing happens");
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The packet commands of a CD-ROM drive.
 
 use crate::BlockMedia;
+use crate::once::Reported;
 
 use super::spec::{packet, sense, sense::Sense};
 
@@ -31,6 +32,7 @@ pub(super) struct Cdrom {
     /// The guest asked for the tray to open; the owner has not acted on it yet.
     pub(super) eject_requested: bool,
     event: bool,
+    unsupported: Reported,
 }
 
 impl std::fmt::Debug for Cdrom {
@@ -169,7 +171,9 @@ impl Cdrom {
             packet::MODE_SENSE_10 => self.mode_sense(at(2), limit16),
             packet::MECHANISM_STATUS => limited(vec![0; 8], usize::from(be16(command, 8))),
             _ => {
-                log::debug!("cd-rom: packet command {code:02X}h is not supported");
+                if self.unsupported.first(code) {
+                    log::warn!("cd-rom: packet command {code:02X}h is not supported; it is refused");
+                }
                 Outcome::Check(sense::INVALID_COMMAND)
             }
         }

@@ -3,6 +3,8 @@
 use super::cdrom::{BLOCK, Cdrom, Outcome};
 use super::disk::{Disk, SECTOR};
 use super::identify;
+use crate::once::Reported;
+
 use super::spec::{command as c, control, device, error, reason, sense, status};
 
 /// The registers that hold two bytes, latest first; the earlier one serves 48-bit commands.
@@ -73,6 +75,7 @@ pub(super) struct Device {
     block_end: usize,
     /// Largest DRQ block of the packet command.
     byte_limit: usize,
+    unsupported: Reported,
 }
 
 impl Device {
@@ -90,6 +93,7 @@ impl Device {
             position: 0,
             block_end: 0,
             byte_limit: 0,
+            unsupported: Reported::default(),
         };
         new.reset();
         new
@@ -305,7 +309,9 @@ impl Device {
                 self.done();
             }
             _ => {
-                log::debug!("ide: command {code:02X}h is not supported");
+                if self.unsupported.first(code) {
+                    log::warn!("ide: command {code:02X}h is not supported; it is aborted");
+                }
                 self.fail(error::ABRT);
             }
         }
