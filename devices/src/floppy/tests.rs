@@ -416,6 +416,18 @@ fn formats_are_told_by_length() {
     assert_eq!(of(512), Some((80, 2, 18)));
     assert_eq!(of(1_500_000), Some((80, 2, 21)));
     assert_eq!(of(5_000_000), None);
+    // Double density wants 250 kb/s, or 300 in a 1.2 MB drive; extra density 1 Mb/s.
+    for (length, rates) in [(737_280, [false, true, true, false]), (2_949_120, [false, false, false, true])] {
+        let mut b = Bench::empty(Arc::new(Mutex::new(vec![0; length])));
+        b.load(0, false);
+        b.start();
+        for (rate, fits) in (0..).zip(rates) {
+            b.out(7, rate);
+            b.send(&[0x4A, 0x00]);
+            b.wait();
+            assert_eq!(b.result()[1] == 0, fits, "{length} at rate {rate}");
+        }
+    }
     let mut b = Bench::empty(Arc::new(Mutex::new(b"short".repeat(103))));
     b.load(0, false);
     b.start();

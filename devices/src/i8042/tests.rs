@@ -293,6 +293,11 @@ fn keyboard_commands_answer() {
     assert_eq!(b.tap(KeyCode::A).0, []);
     assert_eq!(b.keyboard(&[0xF4]), [0xFA]);
     assert_eq!(b.tap(KeyCode::A).0, [0x1C]);
+    for (bits, leds) in [(1, (true, false, false)), (2, (false, true, false)), (4, (false, false, true))] {
+        b.keyboard(&[0xED, bits]);
+        let Leds { scroll, num, caps } = b.chip.leds();
+        assert_eq!((scroll, num, caps), leds);
+    }
     assert_eq!(b.keyboard(&[0xED, 0x07, 0xFF]), [0xFA, 0xFA, 0xFA]);
     assert_eq!(b.chip.leds(), Leds::default());
     assert_eq!(b.collect(BAT), [0xAA]);

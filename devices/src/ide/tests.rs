@@ -164,6 +164,8 @@ impl Bench {
 #[test]
 fn reset_leaves_each_kind_its_signature() {
     let mut b = Bench::new();
+    b.out(0x1F2, 1);
+    assert!(!b.irq(), "nothing to report yet");
     assert_eq!((2..6).map(|r| b.inb(0x1F0 + r)).collect::<Vec<_>>(), [1, 1, 0, 0]);
     assert_eq!((b.inb(0x1F1), b.inb(0x1F7)), (1, 0x50));
     assert_eq!((2..6).map(|r| b.inb(0x170 + r)).collect::<Vec<_>>(), [1, 1, 0x14, 0xEB]);
@@ -285,6 +287,8 @@ fn multiple_mode_moves_blocks() {
     b.out(0x1F2, 4);
     b.out(0x1F7, 0xC6);
     assert_eq!(b.inb(0x1F7), 0x50);
+    b.lba(0xEC, 0, 0);
+    assert_eq!(b.read_words(256)[118..120], [0x04, 0x01], "IDENTIFY tells the setting");
     b.lba(0xC4, 10, 6);
     let mut interrupts = 0;
     for lba in 10..16 {

@@ -249,6 +249,14 @@ fn paced_bytes_take_their_time() {
         assert_eq!(b.uart.drain_tx().len(), 1);
         assert_eq!(b.inb(5), [0x00, 0x20, 0x60][sent as usize - 1]);
     }
+    b.out(1, 0x02);
+    b.inb(2);
+    b.out(0, b'd');
+    b.out(0, b'e');
+    assert!(!b.irq());
+    b.out(2, 0x85);
+    assert!(b.irq(), "emptying the transmitter FIFO is an interrupt too");
+    b.out(1, 0x00);
     b.uart.push_rx(b.now, b"xyz");
     assert_eq!(b.uart.rx.len(), 1);
     b.now += length;
