@@ -137,7 +137,7 @@ impl Cpu {
         &self.pins
     }
 
-    /// Instructions retired since the CPU was made; resets of the guest do not clear it.
+    /// Instructions retired and exceptions delivered since the CPU was made; resets of the guest do not clear it.
     pub fn retired(&self) -> u64 {
         self.retired
     }
@@ -346,6 +346,8 @@ impl Cpu {
             return Some(Exit::Exception(fault));
         }
         self.stats.exceptions += 1;
+        // Delivery takes time: a handler whose first instruction faults must not stop the clock and outlast any budget.
+        self.retired += 1;
         let is_trap = fault.vector == vector::DB && fault.dr6 & DB_FAULT == 0;
         fault.dr6 &= !DB_FAULT;
         self.deliver_exception(bus, fault, !is_trap).err().map(Exit::TripleFault)
