@@ -10,7 +10,8 @@ pub mod bits {
     pub const FAST_A20: u8 = 1 << 1;
 }
 
-/// System control port A. The A20 signal at the processor is this one ORed with the 8042's.
+/// System control port A. Its A20 gate may be the wire that the 8042 drives as well: the last write decides, as software
+/// that uses one of the two and never looks at the other expects.
 #[derive(Debug)]
 pub struct Port92 {
     a20: Level,
@@ -22,22 +23,23 @@ impl Port92 {
     /// The register's only port.
     pub const PORT: u16 = 0x92;
 
-    /// A register as after reset, with A20 off on its side.
+    /// A register as after reset: A20 passes, so that the processor reaches its reset vector.
     pub fn new(a20: Level, reset: Latch) -> Self {
-        a20.set(false);
-        Self { a20, reset, value: 0 }
+        a20.set(true);
+        Self { a20, reset, value: bits::FAST_A20 }
     }
 
     /// The system's reset.
     pub fn reset(&mut self) {
-        self.value = 0;
-        self.a20.set(false);
+        self.value = bits::FAST_A20;
+        self.a20.set(true);
     }
 }
 
 impl BytePorts for Port92 {
     fn read8(&mut self, _now: Time, _port: u16) -> u8 {
-        self.value
+        let gate = if self.a20.get() { bits::FAST_A20 } else { 0 };
+        self.value & !bits::FAST_A20 | gate
     }
 
     fn write8(&mut self, _now: Time, _port: u16, value: u8) {
@@ -55,8 +57,10 @@ mod tests {
 
     #[test]
     fn bits_drive_their_wires() {
-        let (a20, reset) = (Level::new(true), Latch::new());
+        let (a20, reset) = (Level::new(false), Latch::new());
         let mut port = Port92::new(a20.clone(), reset.clone());
+        assert!(a20.get());
+        port.write8(0, 0x92, 0xFC);
         assert!(!a20.get());
         port.write8(0, 0x92, 0xFE);
         assert!(a20.get() && !reset.is_raised());
@@ -64,6 +68,8 @@ mod tests {
         port.write8(0, 0x92, 1);
         assert!(!a20.get() && reset.take());
         port.write8(0, 0x92, 3);
+        a20.set(false);
+        assert_eq!(port.read8(0, 0x92), 1, "the gate is shared");
         assert!(!reset.take(), "only a change from 0 to 1 resets");
     }
 }

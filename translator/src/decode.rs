@@ -81,7 +81,7 @@ impl Cpu {
                     }
                     marks.push(mark);
                     pos += ins.len();
-                    ended = lifter.instruction(&ins, pos);
+                    ended = lifter.instruction(&ins, &bytes[pos - ins.len()..pos], pos);
                     if lifter.ops.len() == usize::from(mark.op) {
                         lifter.ops.push(Op::Nop);
                     }
@@ -159,7 +159,7 @@ impl Cpu {
                     bytes.len()
                 }
                 Decoded::Instruction(ins) => {
-                    if !lifter.instruction(&ins, ins.len()) {
+                    if !lifter.instruction(&ins, &bytes, ins.len()) {
                         lifter.ops.push(Op::Fall { rel: ins.len() as i32 });
                     }
                     ins.len()

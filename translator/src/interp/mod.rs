@@ -81,9 +81,13 @@ impl Cpu {
             self.code_written(key.at, 1);
         }
         let block = self.lift_block(bus, lin, key.at, limit)?;
-        let wraps = self.model == Model::I8086 && self.state.rip + 15 > 0xffff;
-        if self.state.rip + u64::from(block.len) - 1 > limit || wraps {
+        let beyond = self.state.rip + u64::from(block.len) - 1 > limit;
+        if self.model == Model::I8086 && (beyond || self.state.rip + 15 > 0xffff) {
             return Ok(self.blocks.insert_private(block));
+        }
+        if beyond {
+            // The first instruction runs over the segment's end: fetched byte by byte it faults where it has to.
+            return self.lift_uncached(bus, lin);
         }
         self.stats.blocks_lifted += 1;
         let pages: Vec<u64> = std::iter::once(key.at & !0xfff).chain(block.tail).collect();

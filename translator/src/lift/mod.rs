@@ -31,6 +31,8 @@ pub struct Lifter {
     pub(crate) next: i32,
     /// Offset of this instruction from the block's start.
     pub(crate) start: i32,
+    /// The eleven bits of an x87 instruction that FSTENV shows.
+    x87_opcode: u16,
 }
 
 /// The number of a segment register.
@@ -131,12 +133,13 @@ pub fn supported(model: Model, ins: &Instruction) -> bool {
 impl Lifter {
     /// An empty block for `model` in a mode ([`mode`] bits).
     pub fn new(model: Model, mode: u32) -> Self {
-        Lifter { ops: Vec::with_capacity(64), model, mode, next_temp: slot::TEMP, next: 0, start: 0 }
+        Lifter { ops: Vec::with_capacity(64), model, mode, next_temp: slot::TEMP, next: 0, start: 0, x87_opcode: 0 }
     }
 
-    /// Lifts one instruction that was decoded with the block's start as IP 0 and ends at offset `next`. True if it ends
-    /// the block.
-    pub fn instruction(&mut self, ins: &Instruction, next: usize) -> bool {
+    /// Lifts one instruction, encoded as `bytes`, that was decoded with the block's start as IP 0 and ends at offset
+    /// `next`. True if it ends the block.
+    pub fn instruction(&mut self, ins: &Instruction, bytes: &[u8], next: usize) -> bool {
+        self.x87_opcode = x87::opcode(bytes);
         self.next = next as i32;
         self.start = next as i32 - ins.len() as i32;
         self.next_temp = slot::TEMP;

@@ -15,7 +15,7 @@ pub enum FpuOp {
     Wait,
     /// Last data pointer: segment number in sti, offset a.
     DataPointer,
-    /// Last instruction pointer: offset a.
+    /// Last instruction: offset a, opcode b.
     CodePointer,
     Init, Clear, StatusWord, ControlWord, LoadControl,
     Load80, Load32, Load64, LoadI16, LoadI32, LoadI64, LoadBcd, LoadSt,
@@ -219,6 +219,7 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
         CodePointer => {
             s.fpu.last_cs = s.segs[1].selector;
             s.fpu.last_ip = x;
+            s.fpu.last_opcode = y as u16;
         }
         Init => s.fpu.reset(),
         Clear => s.fpu.sw &= 0x7f00,

@@ -24,6 +24,16 @@ pub(crate) fn is_x87(ins: &Instruction) -> bool {
         || ins.mnemonic() == Mnemonic::Wait
 }
 
+/// The last-opcode bits of an x87 instruction's encoding: the low three bits of its first byte and all of its ModR/M
+/// (SDM vol. 1, 8.1.9). 0 for other instructions.
+pub(super) fn opcode(bytes: &[u8]) -> u16 {
+    let at = bytes.iter().position(|b| (0xd8..=0xdf).contains(b));
+    match at.map(|i| (bytes[i], bytes.get(i + 1))) {
+        Some((first, Some(modrm))) => u16::from(first & 7) << 8 | u16::from(*modrm),
+        _ => 0,
+    }
+}
+
 /// What follows an operation: the stack pops.
 const POP: u8 = 0x10;
 const POP2: u8 = 0x20;
@@ -53,7 +63,8 @@ impl Lifter {
             self.e(Op::Lea { dst: dp, mem });
             self.fpu(FpuOp::DataPointer, mem.seg as u8, dp, slot::ZERO);
         }
-        self.fpu(FpuOp::CodePointer, 0, ip, slot::ZERO);
+        let opcode = self.constant(self.x87_opcode.into());
+        self.fpu(FpuOp::CodePointer, 0, ip, opcode);
     }
 
     fn sti(ins: &Instruction, n: u32) -> u8 {
