@@ -70,8 +70,8 @@ pub(super) fn programs() -> Vec<Program> {
             t.expect(fault(6), |t| { code!(t; db(&[0xF0, 0x89, 0x07])); Ok(()) })?;
             t.expect(fault(6), |t| { code!(t; db(&[0xF0, 0x90])); Ok(()) })?;
             t.expect(fault(6), |t| { code!(t; db(&[0xF0, 0x39, 0x07])); Ok(()) })?;
-            code!(t; mov(dword_ptr(SCRATCH), 1); mov(eax, 2));
-            t.no_fault(false, |t| { code!(t; lock().add(dword_ptr(edi), eax)); Ok(()) })?;
+            code!(t; mov(dword_ptr(SCRATCH), 1));
+            t.no_fault(false, |t| { code!(t; mov(eax, 2); lock().add(dword_ptr(SCRATCH), eax)); Ok(()) })?;
             t.mem_eq(SCRATCH, 3)
         }).qemu_differs("QEMU runs LOCK MOV to memory"),
         pm("ud-mod3", "Instructions that need memory raise #UD with a register operand: LEA, BOUND, LES, CMPXCHG8B, LGDT", "SDM 2A LEA, BOUND, LDS, CMPXCHG8B, LGDT", |t| {
@@ -151,9 +151,9 @@ pub(super) fn programs() -> Vec<Program> {
             })
         }),
         pm("gp-msr", "RDMSR and WRMSR of an MSR that does not exist raise #GP(0), as they do in ring 3", "SDM 2B RDMSR", |t| {
-            code!(t; mov(ecx, 0x1234_5678));
-            t.expect(fault_e(13, 0), |t| { code!(t; rdmsr()); Ok(()) })?;
-            t.expect(fault_e(13, 0), |t| { code!(t; wrmsr()); Ok(()) })?;
+            // The catcher does not keep the registers: each attempt names its MSR.
+            t.expect(fault_e(13, 0), |t| { code!(t; mov(ecx, 0x1234_5678)); t.mark()?; code!(t; rdmsr()); Ok(()) })?;
+            t.expect(fault_e(13, 0), |t| { code!(t; mov(ecx, 0x1234_5678)); t.mark()?; code!(t; wrmsr()); Ok(()) })?;
             t.expect(fault_e(13, 0).user(), |t| { code!(t; mov(ecx, 0x10)); t.mark()?; code!(t; rdmsr()); Ok(()) })
         }).cpu("pentium").qemu_differs("QEMU reads 0 from an unknown MSR"),
         pm("gp-rdtsc-tsd", "RDTSC in ring 3 raises #GP(0) only while CR4.TSD is set", "SDM 2B RDTSC", |t| {
