@@ -348,6 +348,13 @@ impl Cpu {
         self.stats.exceptions += 1;
         // Delivery takes time: a handler whose first instruction faults must not stop the clock and outlast any budget.
         self.retired += 1;
+        if self.model == Model::I8086 && fault.vector == vector::DE {
+            // The 8086 returns from a divide error to the next instruction.
+            let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xf_ffff;
+            if let Ok(block) = self.lift_single(bus, lin) {
+                self.state.rip = self.state.rip.wrapping_add(u64::from(block.len)) & 0xffff;
+            }
+        }
         let is_trap = fault.vector == vector::DB && fault.dr6 & DB_FAULT == 0;
         fault.dr6 &= !DB_FAULT;
         self.deliver_exception(bus, fault, !is_trap).err().map(Exit::TripleFault)

@@ -29,12 +29,49 @@ enum Decoded {
     TooLong,
 }
 
+/// The 80286 has no prefixes 64 to 67, ignores LOCK where it has no meaning, and takes at most ten bytes (iAPX 286
+/// Programmer's Reference Manual, appendix B; the recorded vectors show the rest).
+fn decode_286(bytes: &[u8], at: usize) -> Decoded {
+    const MAX_LENGTH_286: usize = 10;
+    let tail = &bytes[at.min(bytes.len())..];
+    let window = &tail[..tail.len().min(MAX_LENGTH_286)];
+    let prefixes =
+        window.iter().take_while(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3));
+    let count = prefixes.clone().count();
+    if prefixes.clone().any(|b| matches!(b, 0x64..=0x67)) {
+        return Decoded::Invalid;
+    }
+    let locks = prefixes.filter(|b| **b == 0xf0).count();
+    let mut plain = [0; MAX_LENGTH_286];
+    let mut len = 0;
+    for (i, b) in window.iter().enumerate() {
+        if i >= count || *b != 0xf0 {
+            plain[len] = *b;
+            len += 1;
+        }
+    }
+    let mut d = Decoder::with_ip(16, &plain[..len], (at + locks) as u64, DecoderOptions::LOADALL286);
+    let mut ins = d.decode();
+    match d.last_error() {
+        DecoderError::None => {
+            ins.set_len(ins.len() + locks);
+            Decoded::Instruction(ins)
+        }
+        DecoderError::NoMoreBytes if tail.len() < MAX_LENGTH_286 => Decoded::NeedsMore,
+        DecoderError::NoMoreBytes => Decoded::TooLong,
+        _ => Decoded::Invalid,
+    }
+}
+
 fn decode_at(bytes: &[u8], at: usize, bits: u32, model: Model) -> Decoded {
+    if model == Model::I286 {
+        return decode_286(bytes, at);
+    }
     let tail = &bytes[at.min(bytes.len())..];
     // Without BMI1 and LZCNT the F3 prefix of TZCNT and LZCNT means nothing: they are BSF and BSR, which kernels use.
     let plain = DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD | DecoderOptions::NO_WBNOINVD;
     let options = match model {
-        Model::I286 | Model::I8086 => plain | DecoderOptions::LOADALL286,
+        Model::I8086 => plain | DecoderOptions::LOADALL286,
         _ => plain,
     };
     let window = &tail[..tail.len().min(MAX_LENGTH)];

@@ -5,9 +5,10 @@
 
 use crate::bus::Bus;
 use crate::cpu::Cpu;
-use crate::fault::Res;
+use crate::fault::{Fault, Res, vector};
 use crate::ir::Width;
 use crate::mmu::shadow;
+use crate::model::Model;
 use crate::state::{SegReg, eflags, mode, slot};
 
 /// MOVS.
@@ -83,7 +84,7 @@ fn set(cpu: &mut Cpu, r: u8, asize: Width, v: u64) {
 pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<bool> {
     let s = Spec::unpack(imm);
     if !s.rep {
-        element(cpu, bus, &s)?;
+        element(cpu, bus, &s).map_err(|fault| faulted(cpu, &s, fault))?;
         return Ok(false);
     }
     // Single-stepping and data breakpoints see every element.
@@ -105,7 +106,7 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<bool> {
             left = left.saturating_sub(bulk);
             continue;
         }
-        element(cpu, bus, &s)?;
+        element(cpu, bus, &s).map_err(|fault| faulted(cpu, &s, fault))?;
         set(cpu, slot::RCX, s.asize, count.wrapping_sub(1));
         left -= 1;
         if matches!(s.kind, CMPS | SCAS) && cpu.state.zf() == s.until_equal {
@@ -134,6 +135,39 @@ fn store(cpu: &mut Cpu, bus: &mut dyn Bus, s: &Spec, off: u64, v: u64) -> Res<()
     }
 }
 
+/// The 80286 in real mode has moved its index registers and CX when an operand at FFFFh faults: CX twice for a store,
+/// which it begins one element late, and not at all for the first operand of CMPS.
+fn faulted(cpu: &mut Cpu, s: &Spec, fault: Fault) -> Fault {
+    if cpu.model != Model::I286 || cpu.state.protected() || fault.vector != vector::GP {
+        return fault;
+    }
+    let n = u64::from(s.w.bytes());
+    let step = if cpu.state.sys_flags & eflags::DF != 0 { 0u64.wrapping_sub(n) } else { n };
+    let (si, di) = (get(cpu, slot::RSI, s.asize), get(cpu, slot::RDI, s.asize));
+    let (moves_si, moves_di) = match s.kind {
+        MOVS => (true, si != 0xffff),
+        CMPS => (di != 0xffff, true),
+        LODS | OUTS => (true, false),
+        _ => (false, true),
+    };
+    if moves_si {
+        set(cpu, slot::RSI, s.asize, si.wrapping_add(step));
+    }
+    if moves_di {
+        set(cpu, slot::RDI, s.asize, di.wrapping_add(step));
+    }
+    let less = match s.kind {
+        CMPS => u64::from(moves_si),
+        MOVS | STOS if moves_di => 2,
+        _ => 1,
+    };
+    if s.rep {
+        let count = get(cpu, slot::RCX, s.asize);
+        set(cpu, slot::RCX, s.asize, count.wrapping_sub(less));
+    }
+    fault
+}
+
 fn element(cpu: &mut Cpu, bus: &mut dyn Bus, s: &Spec) -> Res<()> {
     let n = u64::from(s.w.bytes());
     let step = if cpu.state.sys_flags & eflags::DF != 0 { 0u64.wrapping_sub(n) } else { n };
@@ -146,8 +180,8 @@ fn element(cpu: &mut Cpu, bus: &mut dyn Bus, s: &Spec) -> Res<()> {
             (moves_si, moves_di) = (true, true);
         }
         CMPS => {
-            let a = load(cpu, bus, s, s.seg, si)?;
             let b = load(cpu, bus, s, SegReg::Es, di)?;
+            let a = load(cpu, bus, s, s.seg, si)?;
             cpu.state.flags_sub(s.w, a, b, a.wrapping_sub(b) & s.w.mask());
             (moves_si, moves_di) = (true, true);
         }

@@ -2,6 +2,7 @@
 
 use super::Lifter;
 use crate::ir::{Bcd, Op, Src, Width};
+use crate::model::Model;
 use crate::state::{Slot, slot};
 use iced_x86::{Instruction, Mnemonic, Register};
 
@@ -45,6 +46,13 @@ impl Lifter {
             Das => self.e(Op::Bcd { op: Bcd::Das, imm: 0 }),
             Aaa => self.e(Op::Bcd { op: Bcd::Aaa, imm: 0 }),
             Aas => self.e(Op::Bcd { op: Bcd::Aas, imm: 0 }),
+            Aam if self.model == Model::I286 && ins.immediate8() == 0 => {
+                // The 80286 sets the flags from AL before it raises the divide error.
+                let t = self.temp();
+                let b = Src { slot: slot::ZERO, imm: 0 };
+                self.e(Op::Or { w: Width::B, f: true, dst: t, a: slot::RAX, b });
+                self.e(Op::Bcd { op: Bcd::Aam, imm: 0 });
+            }
             Aam => self.e(Op::Bcd { op: Bcd::Aam, imm: ins.immediate8() }),
             Aad => self.e(Op::Bcd { op: Bcd::Aad, imm: ins.immediate8() }),
             Clc => self.e(Op::SetFlags { a: slot::ZERO, mask: 1 }),

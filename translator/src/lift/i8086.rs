@@ -36,13 +36,15 @@ pub fn decode(bytes: &[u8]) -> Option<(Instruction, usize)> {
     rewritten.push(match op {
         0x60..=0x6f => op + 0x10,
         0xc0 | 0xc1 | 0xc8 | 0xc9 => op + 2,
+        // ESC: any of them has a word operand, whatever a coprocessor would make of it.
+        0xd8..=0xdf => 0x8b,
         0xf1 => 0x90,
         _ => op,
     });
     if let Some(modrm) = bytes.get(at + 1) {
         rewritten.push(match op {
             0x8c | 0x8e => modrm & 0xdf,
-            0xc6 | 0xc7 => modrm & 0xc7,
+            0x8f | 0xc6 | 0xc7 => modrm & 0xc7,
             0xff if modrm & 0x38 == 0x38 => modrm & 0xf7,
             _ => *modrm,
         });
@@ -91,6 +93,18 @@ impl Lifter {
                     self.load(crate::ir::Width::W, mem);
                 }
                 false
+            }
+            0xd4 if modrm == 0 => {
+                // AAM by zero leaves the flags of a zero result before it raises the divide error.
+                let t = self.temp();
+                self.e(Op::And {
+                    w: crate::ir::Width::B,
+                    f: true,
+                    dst: t,
+                    a: slot::ZERO,
+                    b: Src { slot: slot::ZERO, imm: 0 },
+                });
+                self.dispatch(ins)
             }
             // LEA, LES and LDS of a register: no memory operand to speak of.
             0x8d | 0xc4 | 0xc5 if modrm >= 0xc0 => false,

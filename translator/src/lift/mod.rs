@@ -126,6 +126,9 @@ pub fn supported(model: Model, ins: &Instruction) -> bool {
         Mnemonic::Rsm | Mnemonic::Loadall | Mnemonic::Syscall | Mnemonic::Sysret => return false,
         _ => {}
     }
+    if model < Model::I386 && (0..ins.op_count()).any(|n| matches!(ins.op_register(n), Register::FS | Register::GS)) {
+        return false;
+    }
     let have = features_of(model);
     ins.code().cpuid_features().iter().all(|f| have.contains(f))
 }

@@ -203,8 +203,14 @@ impl Lifter {
                     self.e(Op::Add { w: mem.asize, f: false, dst: base, a: slot::RSP, b });
                     mem.base = base;
                 }
-                self.store(w, mem, a);
-                self.move_sp(i32::from(w.bytes()));
+                if self.model == Model::I286 {
+                    // The 80286 does not take the increment back when the store faults.
+                    self.move_sp(2);
+                    self.store(w, mem, a);
+                } else {
+                    self.store(w, mem, a);
+                    self.move_sp(i32::from(w.bytes()));
+                }
             }
         }
         false

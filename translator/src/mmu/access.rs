@@ -189,7 +189,9 @@ impl Cpu {
     /// null selector; also alignment (#AC) and data breakpoints.
     pub(crate) fn seg_lin(&mut self, seg: SegReg, off: u64, size: u64, write: bool) -> Res<u64> {
         let s = &self.state.segs[seg as usize];
-        let bad = || if seg == SegReg::Ss { Fault::ss(0) } else { Fault::gp(0) };
+        // In real mode the 80286 reports the stack's limit like any other (vector 13).
+        let stack = seg == SegReg::Ss && !(self.model == Model::I286 && !self.state.protected());
+        let bad = || if stack { Fault::ss(0) } else { Fault::gp(0) };
         let off = off & 0xffff_ffff;
         let last = off + (size - 1);
         let code = s.attr & attr::CODE != 0;
