@@ -4,13 +4,17 @@
 //! interrupt acknowledge, host input, the memory window) goes through the handles at the top of [`Board`].
 
 use crate::boot::HANDOFF_PORT;
+use crate::bus::Dma;
 use crate::config::MachineConfig;
 use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
+use crate::storage::MemoryMedia;
 use ring86_devices::capability::Shared;
 use ring86_devices::clock::earliest;
 use ring86_devices::debug::{DebugConsole, DebugExit};
 use ring86_devices::dma::DmaPair;
+use ring86_devices::floppy::FloppyController;
 use ring86_devices::i8042::{self, Controller};
+use ring86_devices::ide::IdeController;
 use ring86_devices::pci::PciBus;
 use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
@@ -21,7 +25,7 @@ use ring86_devices::port92::Port92;
 use ring86_devices::rtc::{Rtc, RtcInit};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
-use ring86_devices::{IrqInputs, Latch, Level, PortIo, Time, Timed};
+use ring86_devices::{DmaPeer, IrqInputs, Latch, Level, PortIo, Time, Timed};
 use ring86_translator::pins::{self, Pins};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -32,9 +36,11 @@ mod irq {
     pub const KEYBOARD: usize = 1;
     pub const COM2_COM4: usize = 3;
     pub const COM1_COM3: usize = 4;
+    pub const FLOPPY: usize = 6;
     pub const CLOCK: usize = 8;
     pub const ACPI: usize = 9;
     pub const MOUSE: usize = 12;
+    pub const IDE: [usize; 2] = [14, 15];
 }
 
 /// The four serial ports: first port and interrupt line.
@@ -44,11 +50,12 @@ const COM: [(u16, usize); 4] =
 mod slot {
     pub const HOST_BRIDGE: (u8, u8) = (0, 0);
     pub const ISA_BRIDGE: (u8, u8) = (1, 0);
+    pub const IDE: (u8, u8) = (1, 1);
     pub const POWER_MANAGEMENT: (u8, u8) = (1, 3);
 }
 
-/// What the firmware's FADT gives as ACPI_ENABLE and ACPI_DISABLE.
-const ACPI_COMMANDS: (u8, u8) = (0xf1, 0xf0);
+/// The DMA channel of the floppy controller.
+const FLOPPY_CHANNEL: u8 = 2;
 /// First port of the PCI configuration data window.
 const CONFIG_DATA: u16 = 0xcfc;
 /// Where the debug console writes and answers.
@@ -94,8 +101,16 @@ pub struct Board {
     rtc: Shared<Rtc>,
     host_bridge: Shared<HostBridge>,
     power: Shared<PowerManagement>,
-    /// Index of the power management function, whose ports move.
+    dma: Shared<DmaPair>,
+    floppy: Shared<FloppyController>,
+    ide: Shared<IdeController>,
+    memory: Dma,
+    /// Table number of the power management function, whose ports move.
     power_chip: usize,
+    /// Table number of the IDE function, whose bus master ports move.
+    ide_chip: usize,
+    /// Table numbers of the first and last chip that may start a DMA transfer when accessed.
+    movers: RangeInclusive<usize>,
     layout: Arc<Layout>,
     a20: [Level; 2],
     pins: Arc<Pins>,
@@ -117,7 +132,9 @@ impl Board {
         let inputs = IrqInputs::new();
         let line = |n| inputs.line(n);
         let requests = Requests::default();
-        let a20 = [Level::new(false), Level::new(true)];
+        // One gate with two handles: the 8042 and port 92h, whoever wrote last.
+        let gate = Level::new(true);
+        let a20 = [gate.clone(), gate];
         let floppy = config.floppy.as_ref().map_or(0, |f| crate::boot::image::drive_type(f.bytes.len()));
         let cmos = layout.cmos(floppy, config.disk.is_some() && config.floppy.is_none());
 
@@ -139,14 +156,22 @@ impl Board {
 
         let host_bridge = Shared::new(HostBridge::new(config.ram, requests.reset.clone()));
         let isa_bridge = Shared::new(IsaBridge::new(line));
-        let (enable, disable) = ACPI_COMMANDS;
         let wiring =
             piix4_pm::Wiring { sci: line(irq::ACPI), smi: Latch::new(), power_off: requests.power_off.clone() };
-        let power = Shared::new(PowerManagement::new(wiring).with_acpi_commands(enable, disable));
+        let power = Shared::new(PowerManagement::new(wiring));
         let mut bus = PciBus::new(requests.reset.clone());
         bus.insert(slot::HOST_BRIDGE.0, slot::HOST_BRIDGE.1, Box::new(host_bridge.clone()));
         bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
         bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
+        let mut controller = FloppyController::new(line(irq::FLOPPY), 1);
+        controller.insert(0, config.floppy.clone().map(|medium| Box::new(MemoryMedia::new(medium)) as _));
+        let floppy = Shared::new(controller);
+        let mut controller = IdeController::new(irq::IDE.map(line));
+        if let Some(medium) = config.disk.clone() {
+            controller.attach_disk(0, 0, Box::new(MemoryMedia::new(medium)), "R86-0000001");
+        }
+        let ide = Shared::new(controller);
+        bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
         let pci = Shared::new(bus);
 
         let mut board = Board {
@@ -160,7 +185,13 @@ impl Board {
             rtc: rtc.clone(),
             host_bridge: host_bridge.clone(),
             power: power.clone(),
+            dma: dma.clone(),
+            floppy: floppy.clone(),
+            ide: ide.clone(),
+            memory: Dma(Arc::clone(layout.memory())),
             power_chip: 0,
+            ide_chip: 0,
+            movers: 1..=0,
             layout: Arc::clone(layout),
             a20,
             pins,
@@ -176,7 +207,12 @@ impl Board {
         for (uart, (base, _)) in com.iter().zip(COM) {
             board.add_timed("16550A", uart, |c, _| c.reset(), &[base..=base + 7]);
         }
+        let first = board.chips.len() + 1;
         board.add("8237A", &dma, |c, _| c.reset(), &[0x00..=0x0f, 0x80..=0x8f, 0xc0..=0xdf]);
+        board.add_timed("82077AA", &floppy, |c, _| c.reset(), &[0x3f0..=0x3f5, 0x3f7..=0x3f7]);
+        board.add("PIIX3 IDE", &ide, |c, _| c.reset(), &[]);
+        board.ide_chip = board.chips.len();
+        board.movers = first..=board.ide_chip;
         board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df]);
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
         board.add_timed("PIIX4 power management", &power, |c, now| c.reset(now), &[]);
@@ -212,19 +248,44 @@ impl Board {
             });
             self.layout.shadow(&regions);
         }
-        let mut power = self.power.lock();
-        if power.take_decode_change() {
-            let number = self.power_chip as u8;
-            for entry in self.map.iter_mut().filter(|entry| **entry == number) {
-                *entry = 0;
-            }
-            for (base, count) in power.io_ranges() {
-                for entry in self.map.iter_mut().skip(base.into()).take(count.into()) {
-                    if *entry == 0 {
-                        *entry = number;
-                    }
+        if self.power.lock().take_decode_change() {
+            let ranges: Vec<_> = self.power.lock().io_ranges().collect();
+            self.move_ports(self.power_chip, &ranges);
+        }
+        if self.ide.lock().take_decode_change() {
+            let base = self.ide.lock().bus_master_base();
+            let mut ranges = vec![(0x1f0, 8), (0x3f6, 1), (0x170, 8), (0x376, 1)];
+            ranges.extend(base.map(|base| (base, 16)));
+            self.move_ports(self.ide_chip, &ranges);
+        }
+    }
+
+    /// Gives the chip with table number `number` exactly these ports (first, count), where nobody else sits.
+    fn move_ports(&mut self, number: usize, ranges: &[(u16, u16)]) {
+        let number = number as u8;
+        for entry in self.map.iter_mut().filter(|entry| **entry == number) {
+            *entry = 0;
+        }
+        for (base, count) in ranges {
+            for entry in self.map.iter_mut().skip((*base).into()).take((*count).into()) {
+                if *entry == 0 {
+                    *entry = number;
                 }
             }
+        }
+    }
+
+    /// Performs the DMA transfers that wait.
+    fn run_dma(&mut self, now: Time) {
+        let mut floppy = self.floppy.lock();
+        if floppy.dreq() {
+            self.dma.lock().run(now, &mut self.memory, FLOPPY_CHANNEL, &mut *floppy);
+            floppy.advance(now);
+        }
+        drop(floppy);
+        let mut ide = self.ide.lock();
+        if ide.dma_pending() {
+            ide.run_dma(&mut self.memory);
         }
     }
 
@@ -297,8 +358,11 @@ impl Board {
             return (value, event);
         }
         let Some(i) = self.chip_at(port) else { return (open_bus(size), None) };
-        let chip = &mut self.chips[i];
-        (chip.io.port_read(now, port, size), chip.timed.as_ref().and_then(|t| t.next_event()))
+        let value = self.chips[i].io.port_read(now, port, size);
+        if self.movers.contains(&(i + 1)) {
+            self.run_dma(now);
+        }
+        (value, self.chips[i].timed.as_ref().and_then(|t| t.next_event()))
     }
 
     /// A port write. Returns when the chip next wants attention.
@@ -310,9 +374,11 @@ impl Board {
             });
         }
         let i = self.chip_at(port)?;
-        let chip = &mut self.chips[i];
-        chip.io.port_write(now, port, size, value);
-        let event = chip.timed.as_ref().and_then(|t| t.next_event());
+        self.chips[i].io.port_write(now, port, size, value);
+        if self.movers.contains(&(i + 1)) {
+            self.run_dma(now);
+        }
+        let event = self.chips[i].timed.as_ref().and_then(|t| t.next_event());
         if (CONFIG_DATA..CONFIG_DATA + 4).contains(&port) {
             self.follow_pci();
         }
@@ -360,6 +426,7 @@ impl Board {
                 timed.advance(now);
             }
         }
+        self.run_dma(now);
         self.drive_pins();
     }
 

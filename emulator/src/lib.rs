@@ -20,5 +20,6 @@ pub mod machine;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+pub mod storage;
 pub mod terminal;
 pub mod trace;

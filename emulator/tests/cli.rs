@@ -177,7 +177,7 @@ fn exit_codes_tell_how_a_run_ended() {
     assert_eq!(code, Some(122), "{err}");
     assert!(err.contains("halted with interrupts off"), "{err}");
     // jmp $
-    let (code, err, _) = run_sector("time", &[0xeb, 0xfe], &["--max-time", "3"]);
+    let (code, err, _) = run_sector("time", &[0xeb, 0xfe], &["--max-time", "1"]);
     assert_eq!(code, Some(124), "{err}");
     // cli; lidt with a zero limit; int3
     let triple = [0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x0f, 0x01, 0x1e, 0x20, 0x7c, 0xcc];
@@ -188,7 +188,7 @@ fn exit_codes_tell_how_a_run_ended() {
     let reset = [0xb0, 0xfe, 0xe6, 0x64, 0xf4];
     let (code, err, _) = run_sector("reset", &reset, &["--no-reboot"]);
     assert_eq!(code, Some(0), "{err}");
-    let (code, err, _) = run_sector("reboots", &reset, &["--max-time", "20", "--stats"]);
+    let (code, err, _) = run_sector("reboots", &reset, &["--max-time", "1", "--stats"]);
     assert_eq!(code, Some(124), "{err}");
     let resets = err.lines().find_map(|l| l.strip_prefix("resets")).and_then(|n| n.trim().parse::<u64>().ok());
     assert!(resets.is_some_and(|n| n > 1), "{err}");
@@ -196,8 +196,12 @@ fn exit_codes_tell_how_a_run_ended() {
 
 #[test]
 fn serial_output_and_the_screen_come_out() {
-    // mov ah, 0Eh; mov al, '!'; int 10h; mov dx, 3F8h; mov al, 'k'; out dx, al; cli; hlt
-    let code = [0xb4, 0x0e, 0xb0, b'!', 0xcd, 0x10, 0xba, 0xf8, 0x03, 0xb0, b'k', 0xee, 0xfa, 0xf4];
+    // mov ah, 0Eh; mov al, '!'; int 10h; mov dx, 3FBh; mov al, 3; out dx, al: eight data bits;
+    // mov dx, 3F8h; mov al, 'k'; out dx, al; cli; hlt
+    let code = [
+        0xb4, 0x0e, 0xb0, b'!', 0xcd, 0x10, 0xba, 0xfb, 0x03, 0xb0, 0x03, 0xee, 0xba, 0xf8, 0x03, 0xb0, b'k', 0xee,
+        0xfa, 0xf4,
+    ];
     let (_, err, out) = run_sector("serial", &code, &[]);
     assert_eq!(out, "k", "{err}");
     let (_, err, out) = run_sector("screen", &code, &["--serial", "none", "--dump-screen"]);
@@ -211,12 +215,13 @@ fn serial_output_and_the_screen_come_out() {
 
 #[test]
 fn piped_input_reaches_the_guest() {
-    // Sets RTS, then echoes COM1 input plus one until a newline: mov dx, 3FCh; mov al, 3; out dx, al;
+    // Sets eight data bits and RTS, then echoes COM1 input plus one until a newline: mov dx, 3FBh; mov al, 3;
+    // out dx, al; inc dx; out dx, al;
     // wait: mov dx, 3FDh; in al, dx; test al, 1; jz wait; mov dx, 3F8h; in al, dx; cmp al, 10; je end;
     // inc al; out dx, al; jmp wait; end: cli; hlt
     let code = [
-        0xba, 0xfc, 0x03, 0xb0, 0x03, 0xee, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf8, 0xba, 0xf8, 0x03, 0xec,
-        0x3c, 0x0a, 0x74, 0x05, 0xfe, 0xc0, 0xee, 0xeb, 0xeb, 0xfa, 0xf4,
+        0xba, 0xfb, 0x03, 0xb0, 0x03, 0xee, 0x42, 0xee, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf8, 0xba, 0xf8,
+        0x03, 0xec, 0x3c, 0x0a, 0x74, 0x05, 0xfe, 0xc0, 0xee, 0xeb, 0xeb, 0xfa, 0xf4,
     ];
     let folder = Folder::new("pipe");
     let image = folder.file("boot.img", &boot_sector(&code));

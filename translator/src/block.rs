@@ -29,6 +29,8 @@ pub struct Block {
     pub ops: Vec<Op>,
     /// One mark an instruction.
     pub marks: Vec<Mark>,
+    /// Bytes that operations and marks take.
+    pub(crate) size: usize,
     /// Guest bytes covered.
     pub len: u32,
     /// RAM offset of the page that holds the tail, if the last instruction crosses a page.
@@ -54,6 +56,8 @@ const NO_HINT: Hint = Hint { lin: u64::MAX, generation: 0, serial: 0, mode: 0, i
 const HINTS: usize = 1 << 13;
 /// Blocks kept before everything is thrown away: bounds memory against guests that make code without end.
 const MAX_BLOCKS: usize = 1 << 17;
+/// Bytes of operations and marks kept before everything is thrown away, for the same reason.
+const MAX_BYTES: usize = 96 << 20;
 
 #[derive(Default)]
 struct CodePage {
@@ -92,6 +96,8 @@ pub struct BlockCache {
     pages: HashMap<u64, CodePage, Build>,
     hints: Vec<Hint>,
     serial: u64,
+    /// Bytes that the blocks in `map` take.
+    bytes: usize,
     private: Option<Id>,
     /// The block being run.
     pub running: Option<Id>,
@@ -106,6 +112,7 @@ impl Default for BlockCache {
             pages: HashMap::default(),
             hints: vec![NO_HINT; HINTS],
             serial: 0,
+            bytes: 0,
             private: None,
             running: None,
         }
@@ -149,9 +156,13 @@ impl BlockCache {
 
     /// Adds a block and marks its pages as code. The caller takes write permission off those pages.
     pub fn insert(&mut self, key: Key, mut block: Block, mem: &Memory) -> Id {
-        if self.map.len() >= MAX_BLOCKS {
+        if self.map.len() >= MAX_BLOCKS || self.bytes >= MAX_BYTES {
             self.clear(mem);
         }
+        block.ops.shrink_to_fit();
+        block.marks.shrink_to_fit();
+        block.size = block.ops.len() * size_of::<Op>() + block.marks.len() * size_of::<Mark>();
+        self.bytes += block.size;
         self.serial += 1;
         block.serial = self.serial;
         block.key = Some(key);
@@ -206,6 +217,7 @@ impl BlockCache {
             mem.set_code(*page, false);
         }
         self.blocks.clear();
+        self.bytes = 0;
         self.private = None;
         self.free.clear();
         self.map.clear();
@@ -252,6 +264,7 @@ impl BlockCache {
             let b = &mut self.blocks[id as usize];
             let tail = b.tail;
             if let Some(key) = b.key.take() {
+                self.bytes -= b.size;
                 self.map.remove(&key);
                 for other in std::iter::once(key.at & !0xfff).chain(tail).filter(|o| *o != page) {
                     if let Some(q) = self.pages.get_mut(&other) {
