@@ -45,6 +45,10 @@ fn combine(first: u8, second: u8) -> Outcome {
     }
 }
 
+/// Exceptions met in a row while one is delivered before that counts as endless. Benign ones and contributory ones can
+/// take turns without a double fault; four in a row is the most that makes sense.
+const LONGEST_CHAIN: usize = 16;
+
 impl Cpu {
     /// Delivers an exception raised by the instruction at RIP (for traps: before it). `set_rf` is true for faults,
     /// whose EFLAGS image has RF set. Every exception met on the way goes to the chain.
@@ -81,15 +85,17 @@ impl Cpu {
                 return Ok(());
             };
             set_rf = true;
+            let endless = self.chain.len() >= LONGEST_CHAIN;
             match combine(fault.vector, second.vector) {
-                Outcome::Serial => fault = second,
+                Outcome::Serial if !endless => fault = second,
                 Outcome::DoubleFault => {
                     // The cause is worth knowing though only #DF is delivered; its CR2 counts.
                     self.chain.push((second, cs.selector, self.state.rip, lin));
                     self.record(&second);
                     fault = Fault::with(vector::DF, 0);
                 }
-                Outcome::Shutdown => {
+                // Silicon delivers an endless chain for ever and hears no interrupt meanwhile; a shutdown says so.
+                Outcome::Serial | Outcome::Shutdown => {
                     self.chain.push((second, cs.selector, self.state.rip, lin));
                     self.record(&second);
                     let report = self.explain_triple_fault();
