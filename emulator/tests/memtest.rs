@@ -20,7 +20,8 @@ fn tests_0_to_3_pass() {
     // Test 4 starting is test 3 ending.
     wait(&mut machine, "test #4", 60, |m| {
         let screen = m.screen_text();
-        if let Some(number) = screen.split("Test #").nth(1).and_then(|rest| rest.split(' ').next()) {
+        let number = screen.split("Test #").nth(1).and_then(|rest| rest.split_whitespace().next());
+        if let Some(number) = number.filter(|number| number.parse::<u32>().is_ok()) {
             if seen.last().is_none_or(|last| last != number) {
                 seen.push(number.to_owned());
             }
@@ -28,5 +29,6 @@ fn tests_0_to_3_pass() {
         }
         seen.last().is_some_and(|last| last == "4")
     });
-    assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+    // Test 1 is part of test 2 and off by default.
+    assert_eq!(seen, ["0", "2", "3", "4"]);
 }
