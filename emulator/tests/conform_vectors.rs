@@ -63,3 +63,52 @@ fn bad_input_is_one_sentence() {
     let error = run(&plan(path, Model::I8086)).unwrap_err();
     assert!(error.contains("short.MOO.gz: the compressed file is damaged or truncated"), "{error}");
 }
+
+/// A chunk of a MOO file.
+fn chunk(tag: &[u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = tag.to_vec();
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A RG32 chunk: bit number and value of each register.
+fn registers32(values: &[(u32, u32)]) -> Vec<u8> {
+    let mut payload = values.iter().fold(0u32, |mask, (bit, _)| mask | 1 << bit).to_le_bytes().to_vec();
+    values.iter().for_each(|(_, value)| payload.extend_from_slice(&value.to_le_bytes()));
+    chunk(b"RG32", &payload)
+}
+
+#[test]
+fn tests_of_a_386_are_run() {
+    // INC EAX, then the HLT that ends such a test, at 0100:0200. EAX, CS, EIP and EFLAGS are bits 2, 10, 16 and 17.
+    let file = |last_eax: u32| {
+        let memory: Vec<u8> = [(0x1200u32, 0x66u8), (0x1201, 0x40), (0x1202, 0xF4)].iter().fold(
+            3u32.to_le_bytes().to_vec(),
+            |mut bytes, (address, value)| {
+                bytes.extend_from_slice(&address.to_le_bytes());
+                bytes.push(*value);
+                bytes
+            },
+        );
+        let initial = registers32(&[(2, 0x7FFF_FFFF), (10, 0x100), (16, 0x200), (17, 0x2)]);
+        let last = registers32(&[(2, last_eax), (16, 0x203), (17, 0x896)]);
+        let test = [
+            0u32.to_le_bytes().to_vec(),
+            chunk(b"NAME", b"\x07\0\0\0inc eax"),
+            chunk(b"BYTS", &[3, 0, 0, 0, 0x66, 0x40, 0xF4]),
+            chunk(b"INIT", &[initial, chunk(b"RAM ", &memory)].concat()),
+            chunk(b"FINA", &last),
+        ]
+        .concat();
+        [chunk(b"MOO ", b"\x01\x01\0\0\x01\0\0\0386E"), chunk(b"TEST", &test)].concat()
+    };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conform-386");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (eax, differences) in [(0x8000_0000, 0), (0x8000_0001, 1)] {
+        let path = folder.join("6640.MOO");
+        std::fs::write(&path, file(eax)).unwrap();
+        let outcome = run(&plan(path, Model::I386)).unwrap();
+        assert_eq!(outcome.counts(), (1, differences), "{:?}", outcome.files[0].lines);
+    }
+}

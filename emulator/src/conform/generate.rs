@@ -1,45 +1,29 @@
 //! Encodings and states: seeded, deterministic, and weighted towards edges.
 
-use super::layout::{
-    ABSENT_PAGE, ARENA, ARENA_LEN, Environment, HARNESS_LEN, Placement, READ_ONLY_PAGE, Segment, Shape, field, get32,
-    put32, seg,
+use super::address::{
+    Anchor, Operand, PAGE, effective_address, explicit_operand, in_parts, linear_address, number, set_address,
+    string_operands, target, window_start,
 };
-use super::templates::Form;
+use super::content::{Content, content, fill, fx_image};
+use super::layout::{
+    ABSENT_PAGE, ARENA, ARENA_LEN, Environment, HARNESS_LEN, Placement, Segment, Shape, field, get32, put32, seg,
+};
+use super::templates::{Form, excluded};
 use super::values::Random;
 use iced_x86::{Code, CpuidFeature, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
-const PAGE: u32 = 4096;
 /// The user-changeable EFLAGS that states vary: arithmetic, DF, and rarely NT, AC, ID.
 const ARITHMETIC: u32 = 0x8D5;
+
 const DF: u32 = 0x400;
+
 const NT: u32 = 0x4000;
+
 const AC: u32 = 0x4_0000;
+
 const ID: u32 = 0x20_0000;
+
 const TF: u32 = 0x100;
-
-/// A memory operand's address.
-#[derive(Clone, Copy, Debug)]
-struct Operand {
-    base: Option<usize>,
-    index: Option<usize>,
-    /// XLAT: the index is AL alone.
-    index_al: bool,
-    scale: u32,
-    displacement: u32,
-    address16: bool,
-    segment: usize,
-    size: u32,
-}
-
-/// A place in memory that the instruction uses.
-#[derive(Clone, Copy, Debug)]
-enum Anchor {
-    Operand(Operand),
-    /// [SS:ESP]; the size of what is popped or pushed.
-    Stack(u32),
-    /// [SS:EBP].
-    Frame(u32),
-}
 
 /// A memory window around an anchor.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +31,6 @@ struct Window {
     anchor: Anchor,
     before: u32,
     len: u32,
-}
-
-/// What the bytes at an operand should look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    Integer,
-    Single,
-    Double,
-    Extended,
-    Bcd,
-    Mxcsr,
-    FpuEnvironment,
-    FpuState,
-    FxImage,
-    Landing,
 }
 
 /// An encoded instruction and how to make states for it.
@@ -105,23 +74,24 @@ impl Encoding {
         };
         let placement = Placement { environment, offset };
         let mut bytes = [0u8; 15];
-        let len = write_form(form, environment.bits(), random, &mut bytes);
-        let (mut instruction, mut constants) = decode(placement, &bytes)?;
+        write_form(form, random, &mut bytes);
+        let (mut instruction, constants) = decode(placement, &bytes)?;
         if instruction.code() as u16 != code {
             return None;
         }
         // Displacements that are the whole address, and branch targets, are chosen rather than random.
         let segments = environment.segments();
         let mut patched = false;
-        if let Some(operand) = explicit_operand(&instruction) {
-            if operand.base.is_none() && constants.has_displacement() {
-                let segment = segments[operand.segment];
-                let linear = target(segment, operand.size, true, random)?;
-                let value = linear.wrapping_sub(segment.base).to_le_bytes();
-                let at = constants.displacement_offset();
-                bytes[at..at + constants.displacement_size()].copy_from_slice(&value[..constants.displacement_size()]);
-                patched = true;
-            }
+        if let Some(operand) = explicit_operand(&instruction)
+            && operand.base.is_none()
+            && constants.has_displacement()
+        {
+            let segment = segments[operand.segment];
+            let linear = target(segment, operand.size, true, random)?;
+            let value = linear.wrapping_sub(segment.base).to_le_bytes();
+            let (at, size) = (constants.displacement_offset(), constants.displacement_size());
+            bytes[at..at + size].copy_from_slice(&value[..size]);
+            patched = true;
         }
         if instruction.op_count() > 0 && is_near_branch(instruction.op0_kind()) {
             let next = placement.eip().wrapping_add(instruction.len() as u32);
@@ -132,13 +102,12 @@ impl Encoding {
             patched = true;
         }
         if patched {
-            (instruction, constants) = decode(placement, &bytes)?;
-            let _ = constants;
+            instruction = decode(placement, &bytes)?.0;
             if instruction.code() as u16 != code {
                 return None;
             }
         }
-        Encoding::of(placement, &bytes[..len.min(instruction.len()).max(instruction.len())], instruction)
+        Encoding::of(placement, &bytes[..instruction.len()], instruction)
     }
 
     /// The plan for an instruction whose bytes are known.
@@ -579,10 +548,19 @@ impl Encoding {
 
 fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction, iced_x86::ConstantOffsets)> {
     let bits = placement.environment.bits();
-    let mut decoder = Decoder::with_ip(bits, bytes, u64::from(placement.eip()), DecoderOptions::NONE);
-    let instruction = decoder.decode();
-    let constants = decoder.get_constant_offsets(&instruction);
-    (!instruction.is_invalid()).then_some((instruction, constants))
+    let decode = |options| {
+        let mut decoder = Decoder::with_ip(bits, bytes, u64::from(placement.eip()), options);
+        let instruction = decoder.decode();
+        let constants = decoder.get_constant_offsets(&instruction);
+        (!instruction.is_invalid()).then_some((instruction, constants))
+    };
+    // A LOCK prefix where it is not allowed is #UD: worth asking about, except before MOV CRn, where AMD reaches CR8.
+    decode(DecoderOptions::NONE).or_else(|| {
+        decode(DecoderOptions::NO_INVALID_CHECK).filter(|(instruction, _)| {
+            let control = [Code::Mov_r32_cr, Code::Mov_cr_r32].contains(&instruction.code());
+            instruction.has_lock_prefix() && !control && excluded(instruction.code()).is_none()
+        })
+    })
 }
 
 /// Decodes `bytes` where `placement` says and plans states for them.
@@ -591,8 +569,8 @@ pub fn encoding_of(placement: Placement, bytes: &[u8]) -> Option<Encoding> {
     Encoding::of(placement, &bytes[..instruction.len()], instruction)
 }
 
-/// Writes a form with random free fields, prefixes and immediates. Returns the length without the tail.
-fn write_form(form: Form, bits: u32, random: &mut Random, bytes: &mut [u8; 15]) -> usize {
+/// Writes a form with random free fields, prefixes and immediates.
+fn write_form(form: Form, random: &mut Random, bytes: &mut [u8; 15]) {
     let mut len = 0;
     let mut push = |byte: u8| {
         bytes[len] = byte;
@@ -629,7 +607,6 @@ fn write_form(form: Form, bits: u32, random: &mut Random, bytes: &mut [u8; 15]) 
             push(modrm & 0x38 | (random.below(3) as u8) << 6 | random.below(8) as u8);
         }
     }
-    let _ = bits;
     let body = len;
     for chunk in bytes[body..].chunks_mut(4) {
         let value = match random.below(4) {
@@ -639,104 +616,10 @@ fn write_form(form: Form, bits: u32, random: &mut Random, bytes: &mut [u8; 15]) 
         };
         chunk.copy_from_slice(&value.to_le_bytes()[..chunk.len()]);
     }
-    body
-}
-
-/// Operands that the x87 accesses in parts: 80-bit numbers, environments and states.
-fn in_parts(size: u32) -> bool {
-    matches!(size, 10 | 14 | 28 | 94 | 108)
 }
 
 fn is_near_branch(kind: OpKind) -> bool {
     matches!(kind, OpKind::NearBranch16 | OpKind::NearBranch32)
-}
-
-fn number(register: Register) -> Option<usize> {
-    (Register::EAX..=Register::EDI).contains(&register).then(|| register as usize - Register::EAX as usize)
-}
-
-/// Index of a segment register as in [`Environment::segments`].
-fn segment_index(register: Register) -> usize {
-    (register as usize).wrapping_sub(Register::ES as usize).min(5)
-}
-
-/// The memory operand in the ModRM byte, of XLAT, of the moffs forms or of MASKMOV.
-fn explicit_operand(instruction: &Instruction) -> Option<Operand> {
-    let size = instruction.memory_size().size() as u32;
-    let segment = segment_index(instruction.memory_segment());
-    for index in 0..instruction.op_count() {
-        let kind = instruction.op_kind(index);
-        match kind {
-            OpKind::Memory => {}
-            OpKind::MemorySegDI | OpKind::MemorySegEDI if is_maskmov(instruction) => {
-                return Some(Operand {
-                    base: Some(7),
-                    index: None,
-                    index_al: false,
-                    scale: 1,
-                    displacement: 0,
-                    address16: kind == OpKind::MemorySegDI,
-                    segment,
-                    size,
-                });
-            }
-            _ => continue,
-        }
-        let base = instruction.memory_base();
-        let indexed = instruction.memory_index();
-        let address16 = if base != Register::None {
-            base.size() == 2
-        } else if indexed != Register::None {
-            indexed.size() == 2
-        } else {
-            instruction.memory_displ_size() == 2
-        };
-        // FXSAVE's and FNSAVE's sizes by the operand size are known to iced; SIZE 0 (NOP, LEA) counts as 4.
-        return Some(Operand {
-            base: number(base.full_register32()),
-            index: number(indexed.full_register32()),
-            index_al: indexed == Register::AL,
-            scale: instruction.memory_index_scale(),
-            displacement: instruction.memory_displacement32(),
-            address16,
-            segment,
-            size: if size == 0 { 4 } else { size },
-        });
-    }
-    None
-}
-
-fn is_maskmov(instruction: &Instruction) -> bool {
-    matches!(instruction.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
-}
-
-/// The implicit operands of string instructions.
-fn string_operands(instruction: &Instruction) -> Vec<Operand> {
-    if is_maskmov(instruction) {
-        return Vec::new();
-    }
-    let size = instruction.memory_size().size().max(1) as u32;
-    (0..instruction.op_count())
-        .filter_map(|index| {
-            let (base, address16, segment) = match instruction.op_kind(index) {
-                OpKind::MemorySegSI => (6, true, segment_index(instruction.memory_segment())),
-                OpKind::MemorySegESI => (6, false, segment_index(instruction.memory_segment())),
-                OpKind::MemoryESDI => (7, true, seg::ES),
-                OpKind::MemoryESEDI => (7, false, seg::ES),
-                _ => return None,
-            };
-            Some(Operand {
-                base: Some(base),
-                index: None,
-                index_al: false,
-                scale: 1,
-                displacement: 0,
-                address16,
-                segment,
-                size,
-            })
-        })
-        .collect()
 }
 
 /// False for instructions whose memory operand is only an address.
@@ -784,299 +667,4 @@ fn uses_fx(code: Code) -> bool {
                 | Mnemonic::Prefetcht2
         )
         || code.mnemonic() == Mnemonic::Wait
-}
-
-fn content(instruction: &Instruction) -> Content {
-    use Mnemonic as M;
-    use iced_x86::MemorySize as S;
-    match instruction.mnemonic() {
-        M::Fxrstor => return Content::FxImage,
-        M::Frstor => return Content::FpuState,
-        M::Fldenv => return Content::FpuEnvironment,
-        M::Ldmxcsr => return Content::Mxcsr,
-        _ => {}
-    }
-    match instruction.memory_size() {
-        S::Float32 | S::Packed128_Float32 | S::Packed64_Float32 => Content::Single,
-        S::Float64 | S::Packed128_Float64 => Content::Double,
-        S::Float80 => Content::Extended,
-        S::Bcd => Content::Bcd,
-        _ => Content::Integer,
-    }
-}
-
-fn fill(bytes: &mut [u8], content: Content, random: &mut Random) {
-    match content {
-        Content::Integer | Content::Landing => {}
-        Content::Single => {
-            for chunk in bytes.chunks_exact_mut(4) {
-                chunk.copy_from_slice(&random.f32().to_le_bytes());
-            }
-        }
-        Content::Double => {
-            for chunk in bytes.chunks_exact_mut(8) {
-                chunk.copy_from_slice(&random.f64().to_le_bytes());
-            }
-        }
-        Content::Extended => put80(bytes, 0, random.f80()),
-        Content::Bcd => {
-            for byte in bytes.iter_mut().take(9) {
-                *byte = if random.one_in(3) { 0 } else { (random.below(10) << 4 | random.below(10)) as u8 };
-            }
-            if random.one_in(8) {
-                // A digit beyond 9: undefined by the manual, but silicon agrees with itself.
-                bytes[random.below(9) as usize] = random.next32() as u8;
-            }
-            if let Some(sign) = bytes.get_mut(9) {
-                *sign = random.pick(&[0, 0x80, 0, 0x80, 0x7F, 0xFF]);
-            }
-        }
-        Content::Mxcsr => {
-            // Bit 17 is AMD's alone: left clear.
-            let value = mxcsr(random) | if random.one_in(8) { 1 << (18 + random.below(14)) } else { 0 };
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-        Content::FpuEnvironment | Content::FpuState => {
-            let wide = matches!(bytes.len(), 28 | 108);
-            let (control, status) = (fpu_control(random), random.next32() as u16);
-            let tag = if random.one_in(2) { random.next32() as u16 } else { 0 };
-            let step = if wide { 4 } else { 2 };
-            for (index, value) in [control, status, tag].into_iter().enumerate() {
-                bytes[index * step..index * step + 2].copy_from_slice(&value.to_le_bytes());
-            }
-            if content == Content::FpuState {
-                let start = if wide { 28 } else { 14 };
-                for index in 0..8 {
-                    put80(bytes, start + 10 * index, random.f80());
-                }
-            }
-        }
-        Content::FxImage => {
-            fx_fill(bytes, true, random);
-            if random.one_in(16) {
-                bytes[26] |= 1 << (2 + random.below(6));
-            }
-        }
-    }
-}
-
-fn put80(bytes: &mut [u8], at: usize, (significand, exponent): (u64, u16)) {
-    bytes[at..at + 8].copy_from_slice(&significand.to_le_bytes());
-    bytes[at + 8..at + 10].copy_from_slice(&exponent.to_le_bytes());
-}
-
-fn fpu_control(random: &mut Random) -> u16 {
-    let rounding = if random.one_in(2) { 0 } else { random.below(4) as u16 };
-    let precision = if random.one_in(2) { 3 } else { random.pick(&[0u16, 2, 3, 1]) };
-    let masks = if random.one_in(8) { random.below(64) as u16 } else { 0x3F };
-    0x40 | masks | precision << 8 | rounding << 10 | (random.below(2) as u16) << 12
-}
-
-fn mxcsr(random: &mut Random) -> u32 {
-    if random.one_in(2) {
-        return 0x1F80;
-    }
-    let masks = if random.one_in(8) { random.below(64) << 7 } else { 0x1F80 };
-    let flags = if random.one_in(4) { random.below(64) } else { 0 };
-    let zeroing = if random.one_in(4) { random.pick(&[0x8000, 0x40, 0x8040]) } else { 0 };
-    masks | flags | zeroing | random.below(4) << 13
-}
-
-/// The x87, MMX and XMM state for an instruction.
-fn fx_image(image: &mut [u8], instruction: &Instruction, random: &mut Random) {
-    use CpuidFeature as F;
-    let x87 = instruction
-        .cpuid_features()
-        .iter()
-        .any(|feature| matches!(feature, F::FPU | F::FPU287 | F::FPU387 | F::FXSR | F::MMX));
-    fx_fill(image, x87 || random.one_in(16), random);
-    if matches!(instruction.mnemonic(), Mnemonic::Ptest) {
-        return;
-    }
-    let code = instruction.code();
-    // XMM registers in the type that the instruction computes on.
-    let name = format_of(code);
-    if name == Lane::None {
-        return;
-    }
-    for at in (160..288).step_by(8) {
-        let value = match name {
-            Lane::Double => random.f64(),
-            Lane::Single => u64::from(random.f32()) | u64::from(random.f32()) << 32,
-            _ => u64::from(random.int32()) | u64::from(random.int32()) << 32,
-        };
-        image[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    None,
-    Integer,
-    Single,
-    Double,
-}
-
-fn format_of(code: Code) -> Lane {
-    use CpuidFeature as F;
-    let features = code.cpuid_features();
-    if !features.iter().any(|feature| matches!(feature, F::SSE | F::SSE2 | F::FXSR)) {
-        return Lane::None;
-    }
-    use Mnemonic as M;
-    match code.mnemonic() {
-        M::Cvtss2sd | M::Cvtps2pd | M::Cvtps2dq | M::Cvttps2dq => return Lane::Single,
-        M::Cvtdq2pd | M::Cvtdq2ps => return Lane::Integer,
-        M::Cvtsd2ss
-        | M::Cvtpd2ps
-        | M::Cvtpd2dq
-        | M::Cvttpd2dq
-        | M::Cvtpd2pi
-        | M::Cvttpd2pi
-        | M::Cvtsd2si
-        | M::Cvttsd2si => return Lane::Double,
-        M::Addsd
-        | M::Addpd
-        | M::Subsd
-        | M::Subpd
-        | M::Mulsd
-        | M::Mulpd
-        | M::Divsd
-        | M::Divpd
-        | M::Sqrtsd
-        | M::Sqrtpd
-        | M::Minsd
-        | M::Minpd
-        | M::Maxsd
-        | M::Maxpd
-        | M::Cmpsd
-        | M::Cmppd
-        | M::Comisd
-        | M::Ucomisd => return Lane::Double,
-        _ => {}
-    }
-    if features.contains(&F::SSE) { Lane::Single } else { Lane::Integer }
-}
-
-fn fx_fill(image: &mut [u8], x87: bool, random: &mut Random) {
-    image[..32].fill(0);
-    let (mut control, mut status, mut tags) = (0x37Fu16, 0u16, 0u8);
-    if x87 {
-        control = if random.one_in(2) { 0x37F } else { fpu_control(random) };
-        status = (random.next32() as u16 & 0x7F00) & 0x7F00;
-        if random.one_in(4) {
-            status |= random.below(128) as u16;
-        }
-        status &= 0x7F7F;
-        // ES and B follow from the unmasked exceptions.
-        if status & !control & 0x3F != 0 {
-            status |= 0x8080;
-        }
-        tags = match random.below(8) {
-            0..=3 => 0xFF,
-            4 => 0,
-            _ => random.next32() as u8,
-        };
-    }
-    image[0..2].copy_from_slice(&control.to_le_bytes());
-    image[2..4].copy_from_slice(&status.to_le_bytes());
-    image[4] = tags;
-    image[24..28].copy_from_slice(&mxcsr(random).to_le_bytes());
-    let mut last = (0, 0);
-    for index in 0..8 {
-        let at = 32 + 16 * index;
-        let (mut significand, mut exponent) = if x87 { random.f80() } else { (0, 0) };
-        // Operands that meet in the same binade, where sums cancel and quotients are close to 1.
-        if x87 && random.one_in(6) {
-            (significand, exponent) = (last.0 ^ random.next() >> (random.next32() & 63).max(1), last.1);
-            significand |= last.0 & 1 << 63;
-            exponent ^= (random.below(2) as u16) << 15;
-        }
-        last = (significand, exponent);
-        put80(image, at, (significand, exponent));
-        image[at + 10..at + 16].fill(0);
-    }
-    for at in (160..288).step_by(8) {
-        image[at..at + 8].copy_from_slice(&random.next().to_le_bytes());
-    }
-    image[288..].fill(0);
-}
-
-fn set_address(gpr: &mut [u32; 8], reg: usize, value: u32, address16: bool) {
-    gpr[reg] = if address16 { gpr[reg] & !0xFFFF | value & 0xFFFF } else { value };
-}
-
-fn effective_address(operand: &Operand, gpr: &[u32; 8]) -> u32 {
-    let base = operand.base.map_or(0, |reg| gpr[reg]);
-    let index = match operand.index {
-        _ if operand.index_al => gpr[0] & 0xFF,
-        Some(reg) => gpr[reg].wrapping_mul(operand.scale),
-        None => 0,
-    };
-    let sum = base.wrapping_add(index).wrapping_add(operand.displacement);
-    if operand.address16 { sum & 0xFFFF } else { sum }
-}
-
-fn linear_address(anchor: Anchor, gpr: &[u32; 8], segments: [Segment; 6]) -> u32 {
-    let stack = segments[seg::SS];
-    let mask = if stack.big { u32::MAX } else { 0xFFFF };
-    match anchor {
-        Anchor::Operand(operand) => segments[operand.segment].base.wrapping_add(effective_address(&operand, gpr)),
-        Anchor::Stack(_) => stack.base.wrapping_add(gpr[4] & mask),
-        Anchor::Frame(_) => stack.base.wrapping_add(gpr[5] & mask),
-    }
-}
-
-/// A linear address in the arena for an operand of `size` bytes in `segment`: mostly in the middle of pages,
-/// sometimes across them, and with `edges` at the segment's limits and at pages that fault.
-fn target(segment: Segment, size: u32, edges: bool, random: &mut Random) -> Option<u32> {
-    let size = size.max(1);
-    let (low, high) = segment.range();
-    let flat = segment.limit == u32::MAX;
-    let in_segment = |linear: u32| {
-        let offset = linear.wrapping_sub(segment.base);
-        flat || offset >= low && offset <= high
-    };
-    for _ in 0..8 {
-        let linear = match random.below(64) {
-            0..=1 if edges && !flat => {
-                let offset = high.wrapping_sub(size + 3).wrapping_add(random.below(8 + size));
-                return Some(segment.base.wrapping_add(offset));
-            }
-            2 if edges && !flat => {
-                return Some(segment.base.wrapping_add(low).wrapping_sub(2).wrapping_add(random.below(6)));
-            }
-            3 if edges => ARENA + ABSENT_PAGE * PAGE - random.below(size + 2),
-            4 => ARENA + ABSENT_PAGE * PAGE + random.below(PAGE - size.min(64)),
-            5 if edges => ARENA + READ_ONLY_PAGE * PAGE + random.below(PAGE + size) - size,
-            6..=12 if edges => {
-                let page = random.pick(&[1u32, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
-                ARENA + page * PAGE - 1 - random.below(size)
-            }
-            _ => {
-                let page = random.pick(&[0u32, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15]);
-                ARENA + page * PAGE + 0x200 + random.below(PAGE - 0x600)
-            }
-        };
-        if in_segment(linear) {
-            return Some(linear);
-        }
-    }
-    None
-}
-
-/// The nearest start for a window of `len` bytes that lies in writable pages of the arena.
-fn window_start(start: u32, len: u32) -> u32 {
-    let offset = i64::from(start.wrapping_sub(ARENA) as i32);
-    let len = i64::from(len);
-    let lower_end = i64::from(ABSENT_PAGE * PAGE);
-    let upper_start = i64::from((READ_ONLY_PAGE + 1) * PAGE);
-    let upper_end = i64::from(ARENA_LEN);
-    let middle = (lower_end + upper_start) / 2;
-    let clamped = if offset + len / 2 < middle {
-        offset.clamp(0, lower_end - len)
-    } else {
-        offset.clamp(upper_start, upper_end - len)
-    };
-    ARENA + clamped as u32
 }

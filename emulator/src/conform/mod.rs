@@ -4,6 +4,8 @@
 //! them on the host CPU, [`subject`] on ours, and [`report`] compares, under the [`masks`]. Failing cases are lines
 //! that `ring86 conform native --replay` runs again.
 
+mod address;
+mod content;
 pub mod generate;
 pub mod layout;
 pub mod masks;

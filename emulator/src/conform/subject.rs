@@ -54,7 +54,7 @@ impl CpuSubject {
         write32(DIRECTORY + u64::from(LOW >> 22) * 4, TABLE as u32 | 0x67);
         let pages = |start: u32, len: u32| (start >> 12)..((start + len) >> 12);
         for page in pages(CODE, CODE_LEN).chain(pages(ARENA, ARENA_LEN)) {
-            let writable = page < CODE >> 12 || page >= (CODE + CODE_LEN) >> 12;
+            let writable = !pages(CODE, CODE_LEN).contains(&page);
             let index = page.wrapping_sub(ARENA >> 12);
             let flags = match index {
                 ABSENT_PAGE => 0x64,

@@ -43,7 +43,7 @@ impl Random {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u32) -> u32 {
-        (u64::from(self.next32()) * u64::from(bound) >> 32) as u32
+        ((u64::from(self.next32()) * u64::from(bound)) >> 32) as u32
     }
 
     /// True once in `n` times.
@@ -149,7 +149,7 @@ impl Random {
             28 => (normal, 0x3FFF + 126 + (r >> 16) as u16 % 4),
             29 => (normal, 0x3FFF + 1022 + (r >> 16) as u16 % 4),
             30 => (normal, 0x3FFF - 1080 + (r >> 16) as u16 % 62),
-            _ => (normal, if r & 1 << 40 == 0 { 1 } else { 0x7FFE } + (r >> 16) as u16 % 2 * 0),
+            _ => (normal, if r & 1 << 40 == 0 { 1 } else { 0x7FFE }),
         };
         (m, e ^ sign)
     }
