@@ -252,7 +252,7 @@ fn plain(cpu: &Cpu, seg: SegReg, off: u64, asize: Width, write: bool) -> Option<
 
 /// Moves or fills as many of `count` elements as lie in plain RAM pages; 0 if the slow path has to look.
 fn bulk(cpu: &mut Cpu, s: &Spec, count: u64) -> u64 {
-    if !matches!(s.kind, MOVS | STOS) || cpu.state.sys_flags & eflags::DF != 0 || cpu.model == crate::Model::I8086 {
+    if !matches!(s.kind, MOVS | STOS) || cpu.state.sys_flags & eflags::DF != 0 || cpu.model == Model::I8086 {
         return 0;
     }
     let n = u64::from(s.w.bytes());

@@ -190,7 +190,7 @@ impl Cpu {
     pub(crate) fn seg_lin(&mut self, seg: SegReg, off: u64, size: u64, write: bool) -> Res<u64> {
         let s = &self.state.segs[seg as usize];
         // In real mode the 80286 reports the stack's limit like any other (vector 13).
-        let stack = seg == SegReg::Ss && !(self.model == Model::I286 && !self.state.protected());
+        let stack = seg == SegReg::Ss && (self.model != Model::I286 || self.state.protected());
         let bad = || if stack { Fault::ss(0) } else { Fault::gp(0) };
         let off = off & 0xffff_ffff;
         let last = off + (size - 1);
