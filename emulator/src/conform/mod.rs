@@ -25,8 +25,8 @@ use std::path::PathBuf;
 
 /// Exit code of a conformance run that found differences.
 pub const EXIT_DIFFERENT: u8 = 1;
-/// Exit code of a conformance run that could not be made.
-pub const EXIT_HOST: u8 = 2;
+/// Exit code of a conformance run that could not be made: the command's code for host errors.
+pub const EXIT_HOST: u8 = 120;
 
 /// `ring86 conform native`.
 #[derive(Args, Clone, Debug)]
