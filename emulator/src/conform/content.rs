@@ -1,6 +1,7 @@
 //! What memory operands and registers hold: numbers in the format an instruction works on, x87 environments, MXCSR,
 //! FXSAVE images.
 
+use super::layout::SELECTORS;
 use super::values::Random;
 use iced_x86::{Code, CpuidFeature, Instruction, Mnemonic};
 
@@ -17,6 +18,7 @@ pub(super) enum Content {
     FpuState,
     FxImage,
     Landing,
+    Selector,
 }
 
 pub(super) fn content(instruction: &Instruction) -> Content {
@@ -26,6 +28,7 @@ pub(super) fn content(instruction: &Instruction) -> Content {
         M::Fxrstor => return Content::FxImage,
         M::Frstor => return Content::FpuState,
         M::Fldenv => return Content::FpuEnvironment,
+        M::Lar | M::Lsl | M::Verr | M::Verw => return Content::Selector,
         M::Ldmxcsr => return Content::Mxcsr,
         _ => {}
     }
@@ -41,6 +44,11 @@ pub(super) fn content(instruction: &Instruction) -> Content {
 pub(super) fn fill(bytes: &mut [u8], content: Content, random: &mut Random) {
     match content {
         Content::Integer | Content::Landing => {}
+        Content::Selector => {
+            for (byte, value) in bytes.iter_mut().zip(random.pick(&SELECTORS).to_le_bytes()) {
+                *byte = value;
+            }
+        }
         Content::Single => {
             for chunk in bytes.chunks_exact_mut(4) {
                 chunk.copy_from_slice(&random.f32().to_le_bytes());

@@ -6,7 +6,8 @@ use super::address::{
 };
 use super::content::{Content, content, fill, fx_image};
 use super::layout::{
-    ABSENT_PAGE, ARENA, ARENA_LEN, Environment, HARNESS_LEN, Placement, Segment, Shape, field, get32, put32, seg,
+    ABSENT_PAGE, ARENA, ARENA_LEN, Environment, HARNESS_LEN, Placement, SELECTORS, Segment, Shape, field, get32, put32,
+    seg,
 };
 use super::templates::{Form, excluded};
 use super::values::Random;
@@ -279,6 +280,9 @@ impl Encoding {
             gpr[register] =
                 if instruction.op1_register().size() == 2 { gpr[register] & !0xFFFF | bit & 0xFFFF } else { bit };
         }
+        if let Some(register) = self.selector_register() {
+            gpr[register] = gpr[register] & !0xFFFF | u32::from(random.pick(&SELECTORS));
+        }
         let landing = random.pick(&self.placement.landings());
         if let Some(register) = self.landing_register {
             gpr[register] = landing;
@@ -367,6 +371,16 @@ impl Encoding {
     fn address16(&self) -> bool {
         self.windows.iter().any(|window| matches!(window.anchor, Anchor::Operand(operand) if operand.address16))
             || self.windows.is_empty() && self.placement.environment.bits() == 16
+    }
+
+    /// The register that LAR, LSL, VERR or VERW take their selector from.
+    fn selector_register(&self) -> Option<usize> {
+        let operand = match self.instruction.mnemonic() {
+            Mnemonic::Lar | Mnemonic::Lsl => 1,
+            Mnemonic::Verr | Mnemonic::Verw => 0,
+            _ => return None,
+        };
+        number(self.instruction.op_register(operand).full_register32())
     }
 
     fn bit_register(&self) -> Option<usize> {

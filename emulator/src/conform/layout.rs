@@ -185,6 +185,10 @@ const LOCAL_SS16: Segment = Segment { selector: ldt(LDT_SS16), big: false, ..LOC
 /// The LDT: every local segment at the index its selector names.
 pub const LDT: [Segment; 7] = [LOCAL_CODE32, LOCAL_CODE16, LOCAL_DS, LOCAL_ES, LOCAL_GS, LOCAL_SS32, LOCAL_SS16];
 
+/// Selectors whose descriptors are the same for the host and for Ring86: null, the LDT's, and some beyond both
+/// tables' limits.
+pub const SELECTORS: [u16; 14] = [0, 3, 0x04, 0x07, 0x0F, 0x16, 0x17, 0x1F, 0x27, 0x2F, 0x37, 0x3F, 0x1004, 0xFFF3];
+
 /// Index of each segment register in [`Environment::segments`], as in the instruction encoding.
 pub mod seg {
     /// ES.

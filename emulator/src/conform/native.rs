@@ -400,7 +400,7 @@ mod linux {
             for (index, segment) in LDT.iter().enumerate() {
                 // struct user_desc: entry number, base, limit, and the flag bits in order.
                 let contents: u32 = if segment.code { 2 } else { u32::from(segment.expand_down) };
-                let flags = u32::from(segment.big) | contents << 1 | 1 << 6;
+                let flags = u32::from(segment.big) | contents << 1;
                 let entry = [index as u32, segment.base, segment.limit, flags];
                 if libc::syscall(libc::SYS_modify_ldt, 0x11, entry.as_ptr(), 16usize) != 0 {
                     libc::_exit(SETUP_LDT);

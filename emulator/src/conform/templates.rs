@@ -37,9 +37,7 @@ pub fn excluded(code: Code) -> Option<&'static str> {
         M::Rdtsc | M::Rdpmc => "the counter is the host's",
         M::Cpuid => "describes the host",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "UMIP: answered by the host's kernel",
-        M::Lar | M::Lsl | M::Verr | M::Verw | M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss => {
-            "reads the host's descriptor tables"
-        }
+        M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss => "reads the host's descriptor tables",
         M::Mov if matches!(code, Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16) => "reads the host's descriptor tables",
         M::Pop
             if matches!(

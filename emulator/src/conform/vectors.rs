@@ -75,33 +75,9 @@ fn read_metadata(folder: &Path) -> Result<Masks, String> {
     Ok(masks)
 }
 
-/// FLAGS bits that the 80286 leaves undefined, by file stem: the sets record none. iAPX 286 Programmer's Reference
-/// Manual, appendix B, table "Status flag summary".
-fn undefined_286(stem: &str) -> u32 {
-    const CF: u32 = 1;
-    const PF: u32 = 4;
-    const AF: u32 = 0x10;
-    const ZF: u32 = 0x40;
-    const SF: u32 = 0x80;
-    const OF: u32 = 0x800;
-    let (opcode, reg) = stem.split_once('.').unwrap_or((stem, ""));
-    let Ok(opcode) = u8::from_str_radix(opcode, 16) else { return 0 };
-    match (opcode, reg) {
-        // AND, OR, XOR, TEST.
-        (0x08..=0x0D | 0x20..=0x25 | 0x30..=0x35 | 0x84 | 0x85 | 0xA8 | 0xA9, _) => AF,
-        (0x80..=0x83, "1" | "4" | "6") | (0xF6 | 0xF7, "0" | "1") => AF,
-        // Shifts by a count: OF is defined for a count of 1 only.
-        (0xD0 | 0xD1, "4" | "5" | "6" | "7") => AF,
-        (0xC0 | 0xC1 | 0xD2 | 0xD3, "4" | "5" | "6" | "7") => AF | OF,
-        (0xC0 | 0xC1 | 0xD2 | 0xD3, _) => OF,
-        (0x27 | 0x2F, _) => OF,
-        (0x37 | 0x3F, _) => OF | SF | ZF | PF,
-        (0xD4 | 0xD5, _) => OF | AF | CF,
-        (0xF6 | 0xF7, "4" | "5") | (0x69 | 0x6B, _) => SF | ZF | AF | PF,
-        (0xF6 | 0xF7, "6" | "7") => OF | SF | ZF | AF | PF | CF,
-        _ => 0,
-    }
-}
+/// Tests of the 80286 left out, by file stem and index, for the reasons in docs/verdicts.md.
+const VERDICTS_286: [(&str, &[u32], &str); 2] =
+    [("F6.7", &[], "flags of IDIV at #DE"), ("F7.7", &[], "flags of IDIV at #DE")];
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -211,7 +187,6 @@ impl Bench {
         let stem = name.split(".MOO").next().unwrap_or_default().to_string();
         let defined = match plan.model {
             Model::I8086 => masks.get(&stem).copied().unwrap_or(u32::MAX),
-            Model::I286 if std::env::var_os("NOMASK").is_none() => !undefined_286(&stem),
             _ => u32::MAX,
         };
         let mut outcome = FileOutcome { name, ..FileOutcome::default() };
