@@ -191,7 +191,7 @@ impl Board {
             memory: Dma(Arc::clone(layout.memory())),
             power_chip: 0,
             ide_chip: 0,
-            movers: 1..=0,
+            movers: 0..=0,
             layout: Arc::clone(layout),
             a20,
             pins,

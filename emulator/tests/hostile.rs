@@ -197,7 +197,7 @@ fn prepare(cpu: &mut Cpu, r: &mut Random) {
         for segment in &mut s.segs {
             *segment = Segment::real(r.next() as u16);
         }
-        s.segs[1] = Segment { attr: attr::REAL_CODE, ..Segment::real((0x2_0000 + at >> 4) as u16) };
+        s.segs[1] = Segment { attr: attr::REAL_CODE, ..Segment::real(((0x2_0000 + at) >> 4) as u16) };
         s.rip = at & 15;
         s.set_gpr(4, r.edge() & 0xffff);
     } else {

@@ -1,13 +1,16 @@
 //! Debian's own i386 kernels boot to a shell on the serial line, run commands, and switch the machine off.
 
+#[path = "support/guest.rs"]
+mod guest;
 mod support;
 
+use guest::guest;
 use ring86::boot::image;
 use ring86::boot::linux::Entry;
 use ring86::config::MachineConfig;
 use ring86::machine::{Machine, Outcome};
 use std::fs;
-use support::{guest, wait};
+use support::wait;
 
 const PROMPT: &str = "~ # ";
 const ROOT_PROMPT: &str = "/ # ";

@@ -1,12 +1,15 @@
 //! memtest86+ (i386) finds nothing wrong with 32 MiB.
 
+#[path = "support/guest.rs"]
+mod guest;
 mod support;
 
+use guest::guest;
 use ring86::boot::image;
 use ring86::boot::linux::Entry;
 use ring86::config::MachineConfig;
 use std::fs;
-use support::{guest, wait};
+use support::wait;
 
 #[test]
 fn tests_0_to_3_pass() {

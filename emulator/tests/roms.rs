@@ -1,11 +1,9 @@
 //! Every program of `test-roms` on this machine: one architectural fact each.
 
-mod support;
-
 use ring86::boot::image;
 use ring86::boot::linux::Entry;
 use ring86::config::{MachineConfig, Medium};
-use ring86::machine::Outcome;
+use ring86::machine::{Machine, Outcome};
 use ring86_test_roms::{Kind, Rom};
 use ring86_translator::Model;
 
@@ -26,14 +24,15 @@ fn failure(rom: &Rom, model: Model) -> Option<String> {
             config.floppy = Some(Medium { bytes: image::floppy(rom.image.to_vec()), read_only: false });
         }
     }
-    let mut machine = support::machine(config);
+    let mut machine = Machine::new(config).expect("the host has memory for a test machine");
     let result = machine.run_until(|_| false, 20_000_000_000);
     let said = machine.console_text();
     match result {
         Err(Outcome::DebugExit(0)) if said.contains(rom.name) => None,
         Err(Outcome::DebugExit(0)) => Some(format!("it did not print its name: {said}")),
         Err(Outcome::DebugExit(check)) => Some(format!("check {check} failed: {said}")),
-        Err(outcome) => Some(format!("{}: {said}", support::explain(&outcome))),
+        Err(Outcome::TripleFault(fault)) => Some(format!("{}: {said}", fault.report)),
+        Err(outcome) => Some(format!("{outcome:?}: {said}")),
         Ok(_) => Some(format!("no end: {said}\n{}", machine.screen_text())),
     }
 }

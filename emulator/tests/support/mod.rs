@@ -1,21 +1,7 @@
-//! Shared by the integration tests: guests, machines, and running the program.
+//! Shared by the integration tests: building machines and waiting for what they do.
 
 use ring86::config::MachineConfig;
 use ring86::machine::{Machine, Outcome};
-use std::path::{Path, PathBuf};
-
-/// The guest file `name` that `tools/guests` installs. Without it a test is skipped locally and fails in CI.
-#[must_use]
-pub fn guest(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    let hint = format!("guests/{name} is missing: run 'tools/guests ci'");
-    assert!(std::env::var_os("CI").is_none(), "{hint}");
-    eprintln!("skipped: {hint}");
-    None
-}
 
 /// A machine of `config`.
 #[must_use]
