@@ -7,11 +7,13 @@
 
 mod asm;
 mod demo;
+mod floppy;
 mod pm;
 mod rm;
 mod roms;
 
 pub use demo::demo_image;
+pub use floppy::floppy;
 pub use roms::all;
 
 /// How an image is started.

@@ -446,7 +446,7 @@ impl Pm<'_> {
     }
 
     /// Goes to ring 3 at `target` with `eflags`. Changes EAX.
-    pub fn to_user(&mut self, target: &str, eflags: u32) -> Emit {
+    pub fn enter_user(&mut self, target: &str, eflags: u32) -> Emit {
         code!(self;
             mov(eax, UDATA); mov(ds, eax); mov(es, eax); mov(fs, eax); mov(gs, eax);
             push(UDATA as i32); push(USTACK as i32); push(eflags as i32); push(UCODE as i32);
@@ -460,7 +460,7 @@ impl Pm<'_> {
         let (start, end, after) = (format!("{id}.start"), format!("{id}.end"), format!("{id}.after"));
         self.arm(&after)?;
         if what.user {
-            self.to_user(&start, what.eflags)?;
+            self.enter_user(&start, what.eflags)?;
         }
         self.here(&start)?;
         self.current.push(id.clone());

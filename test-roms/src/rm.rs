@@ -128,14 +128,6 @@ impl Rm<'_> {
         self.fail_unless_equal()
     }
 
-    /// Fails if control gets here.
-    pub fn unreachable(&mut self) -> Emit {
-        self.checks += 1;
-        let n = self.checks as i32;
-        code!(self; mov(bl, n); jmp(self.at("fail")));
-        Ok(())
-    }
-
     /// Runs `body`, during which `vector` is to be delivered with the return address at its start (or `at`).
     pub fn expect(&mut self, vector: u8, at: Option<&str>, body: impl FnOnce(&mut Self) -> Emit) -> Emit {
         self.caught = true;

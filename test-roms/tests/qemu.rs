@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ring86_test_roms::{Kind, Rom, all};
+use ring86_test_roms::{Kind, Rom, all, demo_image, floppy};
 
 enum Outcome {
     Pass,
@@ -95,4 +95,59 @@ fn qemu_agrees_with_every_program_or_the_difference_is_recorded() {
     }
     println!("{passed} pass, {differ} differ as recorded, {} wrong", wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_floppy_starts_with_a_boot_sector_and_carries_the_image() {
+    for rom in all() {
+        let disk = floppy(rom);
+        assert_eq!((disk.len(), &disk[510..512]), (1_474_560, &[0x55, 0xAA][..]), "{}", rom.name);
+        let at = if rom.kind == Kind::BootSector { 0 } else { 512 };
+        assert_eq!(&disk[at..at + rom.image.len()], rom.image, "{}", rom.name);
+    }
+}
+
+#[test]
+fn the_demo_guest_passes_its_own_tests_under_qemu_and_switches_off() {
+    if Command::new("qemu-system-i386").arg("--version").output().is_err() {
+        println!("skipped: qemu-system-i386 is not installed");
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("ring86-demo-{}", std::process::id()));
+    std::fs::write(&path, demo_image()).unwrap();
+    let mut qemu = Command::new("qemu-system-i386");
+    qemu.args(["-m", "32", "-display", "none", "-no-reboot", "-net", "none", "-serial", "stdio", "-kernel"]).arg(&path);
+    let mut child = qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let watch = std::thread::spawn(move || {
+        // What is typed before the prompt waits in the guest's ring or in the UART.
+        let (mut text, mut chunk) = (String::new(), [0; 4096]);
+        let mut typed = false;
+        while let Ok(n @ 1..) = std::io::Read::read(&mut stdout, &mut chunk) {
+            text.push_str(&String::from_utf8_lossy(&chunk[..n]));
+            if !typed && text.contains("ring86> ") {
+                typed = true;
+                std::io::Write::write_all(&mut stdin, b"echo heard\rpoweroff\r").ok();
+            }
+        }
+        text
+    });
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let text = watch.join().unwrap();
+    std::fs::remove_file(&path).ok();
+    assert!(text.contains("10 passed, 0 failed"), "{text}");
+    assert!(text.contains("\r\nheard\r\n"), "{text}");
+    assert!(status.is_some_and(|s| s.success()), "{text}");
 }

@@ -67,7 +67,7 @@ pub(super) fn programs() -> Vec<Program> {
         pm("mov-ss-shadow", "No interrupt comes between MOV SS and the instruction behind it", "SDM 3A 6.8.3", |t| {
             timer(t)?;
             t.idt(0x20, gate(KCODE, t.addr("watch"), 0x8E, 0))?;
-            code!(t; mov(ecx, KDATA); sti());
+            code!(t; mov(ecx, KDATA); sti(); nop());
             t.here("again")?;
             code!(t; mov(ss, ecx));
             t.here("between")?;

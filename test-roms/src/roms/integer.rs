@@ -219,7 +219,7 @@ pub(super) fn programs() -> Vec<Program> {
             t.flags(ARITH, 0x8D4)
         }),
         pm("cpuid-flag", "EFLAGS.ID can be changed where CPUID exists; EFLAGS bits 1, 3, 5 and 15 read 1, 0, 0, 0", "SDM 1 3.4.3", |t| {
-            code!(t; push(-1i32 & !0x0014_7D00); popfd(); pushfd(); pop(eax); push(2); popfd(); and(eax, 0x20_802A));
+            code!(t; push(!0x0014_7D00i32); popfd(); pushfd(); pop(eax); push(2); popfd(); and(eax, 0x20_802A));
             t.eq(eax, 0x20_0002)
         }).cpu("pentium"),
         pm("sysenter", "SYSENTER goes to ring 0 by three MSRs and clears IF; SYSEXIT goes back to ring 3; a null CS MSR is #GP(0)", "SDM 2B SYSENTER, SYSEXIT", |t| {

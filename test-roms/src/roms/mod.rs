@@ -51,7 +51,7 @@ impl Program {
     }
 }
 
-/// A protected-mode program; for the Pentium unless said otherwise, since its start-up uses nothing newer than the 486.
+/// A protected-mode program; for the 486 unless said otherwise, since INVLPG and CR0.WP are the newest things it uses.
 fn pm(
     name: &'static str,
     fact: &'static str,

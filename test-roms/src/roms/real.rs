@@ -95,11 +95,11 @@ pub(super) fn programs() -> Vec<Program> {
         }).cpu("386"),
         rm("real-a20", "With the A20 gate closed (port 92h) FFFF:0010 is address 0, open it is 1 MiB", "PC hardware: port 92h bit 1", |t| {
             code!(t; mov(ax, 0xFFFF); mov(es, ax); mov(word_ptr(DATA), 0x1111));
-            code!(t; in_(al, 0x92u32); or(al, 2); and(al, 0xFEu32 as i32); out(0x92u32, al); mov(word_ptr((DATA + 0x10)).es(), 0x2222));
+            code!(t; in_(al, 0x92u32); or(al, 2); and(al, 0xFEu32 as i32); out(0x92u32, al); mov(word_ptr(DATA + 0x10).es(), 0x2222));
             t.mem_eq(DATA, 0x1111)?;
-            code!(t; in_(al, 0x92u32); and(al, 0xFCu32 as i32); out(0x92u32, al); mov(ax, word_ptr((DATA + 0x10)).es()));
+            code!(t; in_(al, 0x92u32); and(al, 0xFCu32 as i32); out(0x92u32, al); mov(ax, word_ptr(DATA + 0x10).es()));
             t.eq(ax, 0x1111)?;
-            code!(t; in_(al, 0x92u32); or(al, 2); and(al, 0xFEu32 as i32); out(0x92u32, al); mov(ax, word_ptr((DATA + 0x10)).es()));
+            code!(t; in_(al, 0x92u32); or(al, 2); and(al, 0xFEu32 as i32); out(0x92u32, al); mov(ax, word_ptr(DATA + 0x10).es()));
             t.eq(ax, 0x2222)
         }).cpu("386"),
         rm("real-ud", "An undefined opcode raises vector 6 at itself; LOCK before NOP too", "SDM 3A 20.1.4", |t| {

@@ -190,7 +190,7 @@ pub(super) fn programs() -> Vec<Program> {
                 task(t, "task")?;
                 t.idt(10, gate(TASK, 0, 0x85, 0))?;
                 code!(t; mov(dword_ptr(TSS0 + 8), KCODE));
-                t.to_user("user", 2)?;
+                t.enter_user("user", 2)?;
                 t.here("user")?;
                 code!(t; call_far(FREE as u16 + 8, 0));
                 t.here("task")?;
@@ -225,7 +225,7 @@ pub(super) fn programs() -> Vec<Program> {
                 t.gdt(FREE, desc(0, 0xF_FFFF, 0x1B, 0xC))?;
                 for (selector, vector) in [(0, 13), (KDATA, 13), (FREE, 11), (0x300, 13)] {
                     code!(t; push(2); push(selector); push(0x1000); mov(ebx, esp));
-                    t.expect(fault_e(vector, selector as u32), ins!(t; iretd()))?;
+                    t.expect(fault_e(vector, selector), ins!(t; iretd()))?;
                     code!(t; sub(ebx, esp));
                     t.eq(ebx, 0)?;
                     code!(t; add(esp, 12));

@@ -52,7 +52,7 @@ pub(super) fn programs() -> Vec<Program> {
             t.mem16_eq(SCRATCH, 0x0372)?;
             t.mem16_eq(SCRATCH + 4, 5 << 11)?;
             // R5: 1.0 valid, R6: zero, R7: valid.
-            t.mem16_eq(SCRATCH + 8, 0b00_01_00_11_1111_1111)?;
+            t.mem16_eq(SCRATCH + 8, 0b0001_0011_1111_1111)?;
             let last = t.addr("last");
             t.mem_eq(SCRATCH + 12, last)?;
             t.mem_bits(SCRATCH + 16, 0x07FF_0000, 0x0105_0000)?;
