@@ -19,6 +19,7 @@ pub(super) enum Content {
     FxImage,
     Landing,
     Selector,
+    FarPointer,
 }
 
 pub(super) fn content(instruction: &Instruction) -> Content {
@@ -29,6 +30,8 @@ pub(super) fn content(instruction: &Instruction) -> Content {
         M::Frstor => return Content::FpuState,
         M::Fldenv => return Content::FpuEnvironment,
         M::Lar | M::Lsl | M::Verr | M::Verw => return Content::Selector,
+        M::Lds | M::Les | M::Lgs => return Content::FarPointer,
+        M::Mov | M::Pop if instruction.op0_register().is_segment_register() => return Content::Selector,
         M::Ldmxcsr => return Content::Mxcsr,
         _ => {}
     }
@@ -44,6 +47,11 @@ pub(super) fn content(instruction: &Instruction) -> Content {
 pub(super) fn fill(bytes: &mut [u8], content: Content, random: &mut Random) {
     match content {
         Content::Integer | Content::Landing => {}
+        Content::FarPointer => {
+            for (byte, value) in bytes.iter_mut().rev().zip(random.pick(&SELECTORS).to_le_bytes().into_iter().rev()) {
+                *byte = value;
+            }
+        }
         Content::Selector => {
             for (byte, value) in bytes.iter_mut().zip(random.pick(&SELECTORS).to_le_bytes()) {
                 *byte = value;

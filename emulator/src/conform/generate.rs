@@ -158,7 +158,16 @@ impl Encoding {
         }
         windows.truncate(2);
         let fx = uses_fx(code);
-        let mut shape = Shape { window: [0; 2], fx };
+        let loads_segment = match mnemonic {
+            M::Lds | M::Les | M::Lgs => true,
+            M::Pop | M::Mov => instruction.op0_register().is_segment_register(),
+            _ => false,
+        };
+        if loads_segment && matches!(instruction.op0_register(), Register::FS | Register::SS) {
+            // The harness stands on them.
+            return None;
+        }
+        let mut shape = Shape { window: [0; 2], fx, segments: loads_segment };
         for (index, window) in windows.iter().enumerate() {
             shape.window[index] = window.len as usize;
         }
@@ -207,7 +216,10 @@ impl Encoding {
             }
             _ => false,
         });
+        // A selector may not be read from the arena's pattern: it could name a descriptor of the host's.
+        let selects = loads_segment || matches!(mnemonic, M::Lar | M::Lsl | M::Verr | M::Verw);
         let interior_only = indirect
+            || selects
             || matches!(mnemonic, M::Popf | M::Popfd | M::Fxsave | M::Fxrstor)
             // The parts of a long operand may wrap at 64 KiB each by itself.
             || windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if in_parts(o.size) && o.address16))
@@ -378,6 +390,7 @@ impl Encoding {
         let operand = match self.instruction.mnemonic() {
             Mnemonic::Lar | Mnemonic::Lsl => 1,
             Mnemonic::Verr | Mnemonic::Verw => 0,
+            Mnemonic::Mov if self.shape.segments => 1,
             _ => return None,
         };
         number(self.instruction.op_register(operand).full_register32())
@@ -568,10 +581,12 @@ fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction, iced_x86::
         let constants = decoder.get_constant_offsets(&instruction);
         (!instruction.is_invalid()).then_some((instruction, constants))
     };
-    // A LOCK prefix where it is not allowed is #UD: worth asking about, except before MOV CRn, where AMD reaches CR8.
+    // A LOCK prefix where it is not allowed is #UD: worth asking about, except before MOV CRn, where AMD reaches CR8,
+    // and VERW, where Zen takes it.
     decode(DecoderOptions::NONE).or_else(|| {
         decode(DecoderOptions::NO_INVALID_CHECK).filter(|(instruction, _)| {
-            let control = [Code::Mov_r32_cr, Code::Mov_cr_r32].contains(&instruction.code());
+            let control =
+                [Code::Mov_r32_cr, Code::Mov_cr_r32, Code::Verw_rm16, Code::Verw_r32m16].contains(&instruction.code());
             instruction.has_lock_prefix() && !control && excluded(instruction.code()).is_none()
         })
     })

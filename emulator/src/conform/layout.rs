@@ -46,6 +46,8 @@ pub mod field {
     pub const ERROR: usize = 48;
     /// CR2 if the exception is a page fault (output only).
     pub const CR2: usize = 52;
+    /// Selectors of ES, DS and GS (output only, and only if the shape says so).
+    pub const SELECTORS: [(usize, usize); 3] = [(super::seg::ES, 20), (super::seg::DS, 22), (super::seg::GS, 56)];
     /// Linear addresses of the two memory windows (input only).
     pub const WINDOW: [usize; 2] = [56, 60];
 }
@@ -64,6 +66,9 @@ pub struct Shape {
     pub window: [usize; 2],
     /// Whether the record carries an FXSAVE image.
     pub fx: bool,
+    /// Whether the instruction changes ES, DS or GS: they are set before each case, and their selectors stand in the
+    /// output.
+    pub segments: bool,
 }
 
 impl Shape {
@@ -186,8 +191,8 @@ const LOCAL_SS16: Segment = Segment { selector: ldt(LDT_SS16), big: false, ..LOC
 pub const LDT: [Segment; 7] = [LOCAL_CODE32, LOCAL_CODE16, LOCAL_DS, LOCAL_ES, LOCAL_GS, LOCAL_SS32, LOCAL_SS16];
 
 /// Selectors whose descriptors are the same for the host and for Ring86: null, the LDT's, and some beyond both
-/// tables' limits.
-pub const SELECTORS: [u16; 14] = [0, 3, 0x04, 0x07, 0x0F, 0x16, 0x17, 0x1F, 0x27, 0x2F, 0x37, 0x3F, 0x1004, 0xFFF3];
+/// tables' limits. Null selectors with an RPL are left out: an interrupt on the host may clear the RPL.
+pub const SELECTORS: [u16; 13] = [0, 0x04, 0x07, 0x0F, 0x16, 0x17, 0x1F, 0x27, 0x2F, 0x37, 0x3F, 0x1004, 0xFFF3];
 
 /// Index of each segment register in [`Environment::segments`], as in the instruction encoding.
 pub mod seg {

@@ -72,6 +72,14 @@ pub fn compare(encoding: &Encoding, mask: Mask, input: &[u8], expected: &[u8], g
             note(name, e.into(), g.into());
         }
     }
+    if shape.segments {
+        for (index, offset) in field::SELECTORS {
+            let (e, g) = (get32(expected, offset) & 0xFFFF, get32(got, offset) & 0xFFFF);
+            if e != g {
+                note(["es", "cs", "ss", "ds", "fs", "gs"][index], e.into(), g.into());
+            }
+        }
+    }
     if vector != NO_EXCEPTION && vector == get32(got, field::VECTOR) {
         // The host pages with NX: bit 4 says that the fetch faulted.
         let ignored = if mask.many_accesses && vector == 14 { 0x11 } else { 0x10 };

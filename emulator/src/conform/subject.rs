@@ -98,6 +98,19 @@ impl CpuSubject {
         Ok(CpuSubject { cpu, bus: NullBus, placement, shape: Shape::default(), fall: 0, landings: [0; 2] })
     }
 
+    fn load_segments(&mut self) {
+        let s = &mut self.cpu.state;
+        for (index, segment) in self.placement.environment.segments().into_iter().enumerate() {
+            s.segs[index] = state::Segment {
+                base: u64::from(segment.base),
+                limit: segment.limit,
+                attr: (segment.descriptor() >> 32) as u32 & attr::MASK,
+                selector: segment.selector,
+            };
+        }
+        s.update_mode();
+    }
+
     fn load_fx(&mut self, image: &[u8]) {
         let fpu = &mut self.cpu.state.fpu;
         let word = |at: usize| u16::from_le_bytes([image[at], image[at + 1]]);
@@ -154,16 +167,7 @@ impl Subject for CpuSubject {
         self.shape = shape;
         self.fall = u64::from(placement.eip()) + instruction.len() as u64;
         self.landings = placement.landings().map(u64::from);
-        let s = &mut self.cpu.state;
-        for (index, segment) in placement.environment.segments().into_iter().enumerate() {
-            s.segs[index] = state::Segment {
-                base: u64::from(segment.base),
-                limit: segment.limit,
-                attr: (segment.descriptor() >> 32) as u32 & attr::MASK,
-                selector: segment.selector,
-            };
-        }
-        s.update_mode();
+        self.load_segments();
     }
 
     fn run_case(&mut self, input: &[u8], output: &mut [u8]) {
@@ -175,6 +179,9 @@ impl Subject for CpuSubject {
                 let address = physical(get32(input, field::WINDOW[index])) as usize;
                 memory.ram().write_bytes(address, &input[at..at + len]);
             }
+        }
+        if self.shape.segments {
+            self.load_segments();
         }
         if self.shape.fx {
             self.load_fx(&input[self.shape.fx_offset()..]);
@@ -222,6 +229,11 @@ impl Subject for CpuSubject {
         }
         put32(output, field::EFLAGS, s.eflags());
         put32(output, field::EIP, eip as u32);
+        if self.shape.segments {
+            for (index, offset) in field::SELECTORS {
+                output[offset..offset + 2].copy_from_slice(&s.segs[index].selector.to_le_bytes());
+            }
+        }
         put32(output, field::VECTOR, vector);
         put32(output, field::ERROR, error);
         put32(output, field::CR2, address);

@@ -37,24 +37,10 @@ pub fn excluded(code: Code) -> Option<&'static str> {
         M::Rdtsc | M::Rdpmc => "the counter is the host's",
         M::Cpuid => "describes the host",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "UMIP: answered by the host's kernel",
-        M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss => "reads the host's descriptor tables",
-        M::Mov if matches!(code, Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16) => "reads the host's descriptor tables",
-        M::Pop
-            if matches!(
-                code,
-                Code::Popw_ES
-                    | Code::Popd_ES
-                    | Code::Popw_SS
-                    | Code::Popd_SS
-                    | Code::Popw_DS
-                    | Code::Popd_DS
-                    | Code::Popw_FS
-                    | Code::Popd_FS
-                    | Code::Popw_GS
-                    | Code::Popd_GS
-            ) =>
-        {
-            "reads the host's descriptor tables"
+        // The harness stands on SS and FS.
+        M::Lfs | M::Lss => "would take the harness's segments away",
+        M::Pop if matches!(code, Code::Popw_SS | Code::Popd_SS | Code::Popw_FS | Code::Popd_FS) => {
+            "would take the harness's segments away"
         }
         M::Reservednop if matches!(code, Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D) => {
             "a prefetch of AMD's"

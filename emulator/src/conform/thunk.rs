@@ -180,6 +180,11 @@ pub fn build(placement: Placement, shape: Shape) -> Thunk {
     }
     e.lss_esp(Place::At(CTRL + ctrl::STACK));
     let top = e.here();
+    if shape.segments {
+        for (index, _) in field::SELECTORS {
+            e.load_segment(index, segments[index].selector);
+        }
+    }
     e.load(ESI, Place::At(CTRL + ctrl::INPUT));
     for index in 0..2 {
         if shape.window[index] > 0 {
@@ -229,6 +234,11 @@ pub fn build(placement: Placement, shape: Shape) -> Thunk {
     // The fault handler overwrites the vector, and continues below.
     e.store_immediate(scratch(field::VECTOR), super::layout::NO_EXCEPTION);
     let after_fault = e.here();
+    if shape.segments {
+        for (index, offset) in field::SELECTORS {
+            e.memory(false, &[0x8C], index as u8, scratch(offset));
+        }
+    }
     e.load(EDI, Place::At(CTRL + ctrl::OUTPUT));
     e.load(ESI, Place::At(CTRL + ctrl::INPUT));
     e.move_immediate(ECX, CTRL + ctrl::SCRATCH);

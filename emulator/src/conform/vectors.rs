@@ -75,9 +75,9 @@ fn read_metadata(folder: &Path) -> Result<Masks, String> {
     Ok(masks)
 }
 
-/// Tests of the 80286 left out, by file stem and index, for the reasons in docs/verdicts.md.
-const VERDICTS_286: [(&str, &[u32], &str); 2] =
-    [("F6.7", &[], "flags of IDIV at #DE"), ("F7.7", &[], "flags of IDIV at #DE")];
+/// Tests of the 80286 left out, by file stem and index: the flags that IDIV leaves at #DE, which the manual calls
+/// undefined and the model of the long division gets wrong. See docs/verdicts.md.
+const IDIV_FLAGS: [(&str, &[u32]); 2] = [("F6.7", &[1815]), ("F7.7", &[1695, 2379, 3183, 4539])];
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -190,7 +190,12 @@ impl Bench {
             _ => u32::MAX,
         };
         let mut outcome = FileOutcome { name, ..FileOutcome::default() };
+        let wrong = IDIV_FLAGS.iter().find(|(of, _)| plan.model == Model::I286 && *of == stem).map_or(&[][..], |w| w.1);
         for test in &file.tests {
+            if wrong.contains(&test.index) {
+                *outcome.skipped.entry("undefined flags of IDIV").or_default() += 1;
+                continue;
+            }
             let mut mask = Registers::all();
             for given in [file.mask, test.mask].into_iter().flatten() {
                 mask = given;
@@ -209,7 +214,30 @@ impl Bench {
                 }
             }
         }
+        self.clear();
+        if let Some(address) = self.stray() {
+            outcome.failed += 1;
+            outcome.lines.push(format!("{} | a test wrote where none of them does: {address:05x}", outcome.name));
+        }
         Ok(outcome)
+    }
+
+    /// Clears what the last test may have left.
+    fn clear(&mut self) {
+        for address in self.dirty.drain(..) {
+            self.memory.dma_write(u64::from(address), &[0]);
+        }
+    }
+
+    /// The first byte of memory that is not zero, which it is everywhere between files; all of it is zero after.
+    fn stray(&self) -> Option<usize> {
+        let mut bytes = vec![0; RAM];
+        self.memory.dma_read(0, &mut bytes);
+        let found = bytes.iter().position(|byte| *byte != 0);
+        if found.is_some() {
+            self.memory.dma_write(0, &vec![0; RAM]);
+        }
+        found
     }
 
     fn poke(&mut self, address: u32, value: u8) {
@@ -221,12 +249,11 @@ impl Bench {
         if test.initial_memory.iter().any(|(address, _)| *address as usize >= RAM) {
             return Verdict::Skipped("memory above 2 MiB");
         }
-        for address in std::mem::take(&mut self.dirty) {
-            self.memory.dma_write(u64::from(address), &[0]);
-        }
+        self.clear();
         for (address, value) in &test.initial_memory {
             self.poke(*address, *value);
         }
+        self.dirty.extend(test.last_memory.iter().map(|(address, _)| *address).filter(|at| (*at as usize) < RAM));
         self.load(&test.initial);
         let exceptions = self.cpu.stats.exceptions;
         let left = if model == Model::I8086 { self.run_one() } else { self.run_to_halt() };
@@ -235,7 +262,11 @@ impl Bench {
         let overrun = escape && test.exception.is_none() && self.cpu.stats.exceptions != exceptions;
         match verdict {
             // The board that the 80286 tests were recorded on had no coprocessor, so the operand was not read.
-            Verdict::Different(_) if overrun => Verdict::Skipped("coprocessor operand beyond the segment"),
+            Verdict::Different(_) if overrun => {
+                // What delivering the exception wrote is no stray write.
+                self.stray();
+                Verdict::Skipped("coprocessor operand beyond the segment")
+            }
             verdict => verdict,
         }
     }
@@ -352,7 +383,9 @@ impl Bench {
         };
         let top = (u32::from(e.segments[2]) << 4) + (e.gpr[4].wrapping_add(4) & 0xFFFF);
         let flags_at = excepted.then_some(if model == Model::I8086 { top & 0xF_FFFF } else { top });
-        for (address, expected) in memory_after(test) {
+        // Memory after a test is what it lists, and what was there before elsewhere.
+        let kept = test.initial_memory.iter().filter(|(at, _)| test.last_memory.iter().all(|(other, _)| other != at));
+        for &(address, expected) in kept.chain(&test.last_memory) {
             let mut got = [0];
             self.memory.dma_read(u64::from(address), &mut got);
             let bits = match flags_at.map(|at| address.wrapping_sub(at)) {
@@ -368,13 +401,6 @@ impl Bench {
         }
         if text.is_empty() { Verdict::Same } else { Verdict::Different(text) }
     }
-}
-
-/// Memory after a test: what it lists, and what was there before elsewhere.
-fn memory_after(test: &Test) -> BTreeMap<u32, u8> {
-    let mut memory: BTreeMap<u32, u8> = test.initial_memory.iter().copied().collect();
-    memory.extend(test.last_memory.iter().copied());
-    memory
 }
 
 enum Verdict {
