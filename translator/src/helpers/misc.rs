@@ -105,8 +105,14 @@ impl Cpu {
                     h = (w >> 8) as u8;
                 }
                 put(self, r & 15, h);
-                self.state.set_zsp(Width::B, u64::from(r & 15));
-                self.state.set_cf_of(adjust, false);
+                // The 80286 sets the undefined flags from the sum (or difference) before it is cut to a digit.
+                let (shown, of) = match (self.model, op) {
+                    (Model::I286, Bcd::Aaa) => (r, !al & r & 0x80 != 0),
+                    (Model::I286, _) => (r, al & !r & 0x80 != 0),
+                    _ => (r & 15, false),
+                };
+                self.state.set_zsp(Width::B, u64::from(shown));
+                self.state.set_cf_of(adjust, of);
                 self.state.set_af(adjust);
             }
             Bcd::Aam => {
@@ -121,6 +127,10 @@ impl Cpu {
                 let r = al.wrapping_add(product);
                 put(self, r, 0);
                 self.state.flags_add(Width::B, u64::from(al), u64::from(product), u64::from(r));
+                if self.model == Model::I286 {
+                    let cf = self.state.cf();
+                    self.state.set_cf_of(cf, cf);
+                }
             }
         }
         Ok(())
@@ -142,9 +152,11 @@ pub(crate) fn mask_move(cpu: &mut Cpu, bus: &mut dyn Bus, seg: SegReg, off: u64,
     Ok(())
 }
 
-/// What only the 8086 does; `what` is one of the constants of [`crate::lift::i8086`].
+/// What only the 8086 or the 80286 does; `what` is one of the constants of [`crate::lift::i8086`] or
+/// [`crate::lift::i286`].
 pub(crate) fn i8086(cpu: &mut Cpu, bus: &mut dyn Bus, a: u64, b: u64, what: u32) -> Res<()> {
-    use crate::lift::i8086 as op;
+    use crate::lift::{i286, i8086 as op};
+    let w = Width::of_bytes((what >> 8 & 0xff) as usize);
     match what & 0xff {
         op::POP_CS => {
             let sp = cpu.state.gpr(slot::RSP) & 0xffff;
@@ -155,7 +167,6 @@ pub(crate) fn i8086(cpu: &mut Cpu, bus: &mut dyn Bus, a: u64, b: u64, what: u32)
         }
         op::SETMO => {
             // D0-D3 /6: all ones and the flags of a logical result, if the count is not zero.
-            let w = Width::of_bytes((what >> 8) as usize);
             let r = if b & 0xff != 0 { w.mask() } else { a };
             if b & 0xff != 0 {
                 cpu.state.flags_logic(w, r);
@@ -163,7 +174,74 @@ pub(crate) fn i8086(cpu: &mut Cpu, bus: &mut dyn Bus, a: u64, b: u64, what: u32)
             cpu.state.slots[slot::VTEMP_8086 as usize] = r;
             Ok(())
         }
+        i286::SHIFT_LEFT | i286::SHIFT_RIGHT if b & 0xff == 0 => Ok(()),
+        i286::SHIFT_LEFT => {
+            // The last step adds the operand to itself: AF is the carry from bit 3 to bit 4.
+            cpu.state.set_af(a >> 4 & 1 != 0);
+            Ok(())
+        }
+        i286::SHIFT_RIGHT => {
+            cpu.state.set_af(true);
+            Ok(())
+        }
+        i286::MULTIPLY => {
+            cpu.state.set_zsp(w, a);
+            cpu.state.set_af(true);
+            Ok(())
+        }
+        i286::PROBE_PUSHA => {
+            let sp = cpu.state.gpr(slot::RSP);
+            (1..=8).try_for_each(|n| cpu.probe_seg(SegReg::Ss, sp.wrapping_sub(2 * n) & 0xffff, 2))
+        }
+        i286::DIVIDE | i286::DIVIDE_SIGNED => {
+            divide_flags_286(cpu, w, what & 0xff == i286::DIVIDE_SIGNED, a, b);
+            Ok(())
+        }
         _ => Ok(()),
+    }
+}
+
+/// The flags that DIV and IDIV leave on the 80286, whether they succeed or raise #DE: those of the microcode's last
+/// subtraction. `hi` is the upper half of the dividend.
+fn divide_flags_286(cpu: &mut Cpu, w: Width, signed: bool, hi: u64, divisor: u64) {
+    let (n, mask) = (w.bits(), w.mask());
+    let negative = |v: u64, bits: u32| v >> (bits - 1) & 1 != 0;
+    let (hi, d, lo) = (hi & mask, divisor & mask, cpu.state.gpr(slot::RAX) & mask);
+    let wide = hi << n | lo;
+    // One step of the long division: the next bit of the dividend comes in.
+    let shifted = |r: u64, dividend: u64, bit: u32| r << 1 | dividend >> bit & 1;
+    if signed {
+        // The magnitudes are divided; a bit shifted out at the top is lost. The remainder gets the dividend's sign.
+        let dividend = if negative(wide, 2 * n) { wide.wrapping_neg() } else { wide };
+        let by = if negative(d, n) { d.wrapping_neg() & mask } else { d };
+        let mut r = dividend >> n & mask;
+        for bit in (0..n).rev() {
+            let x = shifted(r, dividend, bit) & mask;
+            r = if x >= by { x - by } else { x };
+        }
+        let carry = (r < by) != negative(d, n);
+        cpu.state.set_zsp(w, if negative(wide, 2 * n) { r.wrapping_neg() & mask } else { r });
+        cpu.state.set_cf_of(carry, carry);
+        cpu.state.set_af(true);
+    } else if hi < d {
+        let (mut r, mut last) = (hi, hi);
+        for bit in (0..n).rev() {
+            last = shifted(r, wide, bit);
+            r = if last >= d { last - d } else { last };
+        }
+        let carry = last & mask < d;
+        cpu.state.set_zsp(w, r);
+        cpu.state.set_cf_of(carry, carry);
+        cpu.state.set_af(true);
+    } else {
+        // A quotient too large begins with a subtraction, so the loop is one step short.
+        let (mut r, mut last) = (hi - d, hi);
+        for bit in (1..n).rev() {
+            let x = shifted(r, wide, bit);
+            last = x & mask;
+            r = if x >= d { (x - d) & mask } else { x };
+        }
+        cpu.state.flags_sub(w, last, d, last.wrapping_sub(d) & mask);
     }
 }
 

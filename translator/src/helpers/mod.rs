@@ -135,7 +135,7 @@ pub enum Helper {
     MaskMove,
     /// 80-bit store: the operands' writability is checked before anything changes; a: offset; imm: segment, size << 8.
     Probe,
-    /// The 8086's own behaviour: see [`mod@misc`].
+    /// What only the 8086 or the 80286 does: see [`mod@misc`].
     I8086,
 }
 

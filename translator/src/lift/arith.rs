@@ -38,7 +38,15 @@ impl Lifter {
                 } else {
                     (self.read(ins, 1), self.source(ins, 2))
                 };
-                self.compute(ins.op0_register(), |l, dst| l.e(Op::Imul { w, f: true, dst, a, b }));
+                if self.model == Model::I286 {
+                    let b = if b.slot == slot::ZERO { self.constant(b.imm as u64) } else { b.slot };
+                    let (lo, hi) = (self.temp(), self.temp());
+                    self.e(Op::Mul { w, signed: true, f: true, lo, hi, a, b });
+                    self.multiply_flags_286(w, hi);
+                    self.write_reg(ins.op0_register(), lo);
+                } else {
+                    self.compute(ins.op0_register(), |l, dst| l.e(Op::Imul { w, f: true, dst, a, b }));
+                }
             }
             Div => self.divide(ins, false),
             Idiv => self.divide(ins, true),
@@ -90,6 +98,9 @@ impl Lifter {
         let b = self.read(ins, 0);
         let (lo, hi) = (self.temp(), self.temp());
         self.e(Op::Mul { w, signed, f: true, lo, hi, a: slot::RAX, b });
+        if self.model == Model::I286 {
+            self.multiply_flags_286(w, hi);
+        }
         self.write_pair(w, lo, hi);
     }
 
@@ -99,6 +110,9 @@ impl Lifter {
         let b = self.read(ins, 0);
         let hi = if w == Width::B { self.read_reg(Register::AH) } else { slot::RDX };
         let (quot, rem) = (self.temp(), self.temp());
+        if self.model == Model::I286 {
+            self.divide_flags_286(w, signed, hi, b);
+        }
         self.e(Op::Div { w, signed, quot, rem, hi, lo: slot::RAX, b });
         self.write_pair(w, quot, rem);
     }

@@ -5,6 +5,7 @@ mod arith;
 mod bit;
 mod control;
 mod data_transfer;
+pub(crate) mod i286;
 pub(crate) mod i8086;
 mod io;
 mod shift;

@@ -44,6 +44,9 @@ impl Lifter {
                 Rcr => Op::Rcr { w, f, dst, a, b },
                 _ => Op::Shl { w, f, dst, a, b },
             });
+            if l.model == Model::I286 && matches!(m, Shr | Sar | Shl | Sal) {
+                l.shift_flags_286(matches!(m, Shl | Sal), dst, b);
+            }
         });
         false
     }

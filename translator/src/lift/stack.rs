@@ -64,6 +64,9 @@ impl Lifter {
             Pusha | Pushad => {
                 let w = if ins.mnemonic() == Pusha { Width::W } else { Width::D };
                 // All eight stores can fault before the stack pointer moves.
+                if self.model == Model::I286 {
+                    self.call(Helper::I8086, slot::ZERO, slot::ZERO, super::i286::PROBE_PUSHA);
+                }
                 for n in 0..8u8 {
                     let mem = self.stack_mem(slot::RSP, -i32::from(w.bytes()) * (i32::from(n) + 1));
                     self.store(w, mem, n);
