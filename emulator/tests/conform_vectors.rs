@@ -104,7 +104,7 @@ fn tests_of_a_386_are_run() {
             chunk(b"FINA", &last),
         ]
         .concat();
-        [chunk(b"MOO ", b"\x01\x01\0\0\x01\0\0\0386E"), chunk(b"TEST", &test)].concat()
+        [chunk(b"MOO ", b"\x01\x01\0\0\x01\0\0\x00386E"), chunk(b"TEST", &test)].concat()
     };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conform-386");
     std::fs::create_dir_all(&folder).unwrap();

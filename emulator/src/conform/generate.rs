@@ -88,7 +88,7 @@ impl Encoding {
             && constants.has_displacement()
         {
             let segment = segments[operand.segment];
-            let linear = target(segment, operand.size, true, random)?;
+            let linear = target(segment, operand.size, !in_parts(operand.size), random)?;
             let value = linear.wrapping_sub(segment.base).to_le_bytes();
             let (at, size) = (constants.displacement_offset(), constants.displacement_size());
             bytes[at..at + size].copy_from_slice(&value[..size]);
@@ -223,6 +223,7 @@ impl Encoding {
             || matches!(mnemonic, M::Popf | M::Popfd | M::Fxsave | M::Fxrstor)
             // The parts of a long operand may wrap at 64 KiB each by itself.
             || windows.iter().any(|w| matches!(w.anchor, Anchor::Operand(o) if in_parts(o.size) && o.address16))
+            || mnemonic == M::Maskmovdqu
             // How many bytes of the slot are written differs: see the masks.
             || mnemonic == M::Push && instruction.op0_register().is_segment_register();
         Some(Encoding {
