@@ -62,6 +62,24 @@ const MAX_BYTES: usize = 96 << 20;
 #[derive(Default)]
 struct CodePage {
     blocks: Vec<Id>,
+    /// One bit for each 64 bytes that a block may cover: stores elsewhere in the page need no search. DOS programs keep
+    /// code, data and stack in one page.
+    lines: u64,
+}
+
+/// The 64-byte lines that `len` bytes from offset `start` of a page touch, one bit each; the page's end cuts it short.
+fn lines(start: u64, len: u64) -> u64 {
+    let first = (start & 0xfff) >> 6;
+    let last = ((start & 0xfff) + len.max(1) - 1).min(0xfff) >> 6;
+    u64::MAX >> (63 - (last - first)) << first
+}
+
+impl Block {
+    /// The lines of the page at RAM offset `page` that the block covers.
+    fn lines_in(&self, key: Key, page: u64) -> u64 {
+        let len = u64::from(self.len);
+        if key.at & !0xfff == page { lines(key.at, len) } else { lines(0, len.saturating_sub(4096 - (key.at & 0xfff))) }
+    }
 }
 
 /// Multiplicative hashing of small integer keys; guests cannot be allowed to slow it by much, and cannot see it.
@@ -181,7 +199,10 @@ impl BlockCache {
             }
         };
         for page in std::iter::once(key.at & !0xfff).chain(tail) {
-            self.pages.entry(page).or_default().blocks.push(id);
+            let covered = self.blocks[id as usize].lines_in(key, page);
+            let entry = self.pages.entry(page).or_default();
+            entry.blocks.push(id);
+            entry.lines |= covered;
         }
         self.map.insert(key, id);
         id
@@ -230,6 +251,10 @@ impl BlockCache {
     pub fn invalidate(&mut self, off: u64, len: u64, mem: &Memory) -> (u64, bool) {
         let page = off & !0xfff;
         let Some(p) = self.pages.get_mut(&page) else { return (0, false) };
+        if p.lines & lines(off, len) == 0 {
+            return (0, false);
+        }
+        p.lines = 0;
         let (mut dropped, mut running) = (0, false);
         let mut i = 0;
         let mut gone: Vec<Id> = Vec::new();
@@ -251,6 +276,7 @@ impl BlockCache {
                 p.blocks.swap_remove(i);
                 gone.push(id);
             } else {
+                p.lines |= b.lines_in(key, page);
                 i += 1;
             }
         }
