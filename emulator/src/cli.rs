@@ -176,6 +176,12 @@ impl Common {
         self.engine.check()?;
         let mut config = MachineConfig::new();
         config.ram = config::parse_ram(&self.memory)?;
+        if self.cpu < Model::I386 {
+            return Err(Error::new(format!(
+                "--cpu {}: the firmware needs a 386 or later; the older models serve 'ring86 conform vectors'",
+                self.cpu
+            )));
+        }
         config.model = self.cpu;
         config.clock = self.clock;
         if self.clock == ClockKind::Host {

@@ -101,6 +101,7 @@ fn wrong_input_is_one_sentence() {
         (&["run", "--initrd", &missing, &sector], "there is no such file"),
         (&["run", "--initrd", &text, &sector], "takes no --initrd"),
         (&["run", "--append", "x", &sector], "takes no --initrd and no --append"),
+        (&["run", "--cpu", "286", &sector], "needs a 386"),
         (&["run", "--engine", "translator", &sector], "not in this build"),
         (&["run", "--display", "window", &sector], "not in this build"),
         (&["run", "--display", "terminal", &sector], "needs a terminal"),
