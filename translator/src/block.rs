@@ -319,3 +319,18 @@ impl BlockCache {
         self.map.is_empty()
     }
 }
+
+#[cfg(test)]
+mod line_tests {
+    use super::lines;
+
+    #[test]
+    fn a_range_touches_its_lines() {
+        assert_eq!(lines(0x1000, 1), 1);
+        assert_eq!(lines(0x103f, 2), 0b11);
+        assert_eq!(lines(0x1fff, 1), 1 << 63);
+        assert_eq!(lines(0x1fff, 100), 1 << 63);
+        assert_eq!(lines(0x1000, 4096), u64::MAX);
+        assert_eq!(lines(0x1080, 0), 0b100);
+    }
+}
