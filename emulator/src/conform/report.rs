@@ -225,7 +225,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
-/// Reads a line written by [`line`].
+/// Reads a line written by [`line()`].
 pub fn parse(text: &str) -> Result<(Encoding, Vec<u8>), String> {
     let state = text.split('|').next().unwrap_or_default();
     let value = |key: &str| state.split_whitespace().find_map(|token| token.strip_prefix(key)?.strip_prefix('='));
