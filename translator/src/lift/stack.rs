@@ -201,9 +201,16 @@ impl Lifter {
                 let mut mem = self.mem(ins);
                 // An address that uses the stack pointer sees it already moved (SDM vol. 2, POP).
                 if mem.base == slot::RSP {
-                    let base = self.temp();
                     let b = Src { slot: slot::ZERO, imm: i32::from(w.bytes()) };
-                    self.e(Op::Add { w: mem.asize, f: false, dst: base, a: slot::RSP, b });
+                    let (moved, base) = (self.temp(), self.temp());
+                    let stack = self.stack_width();
+                    self.e(Op::Add { w: stack, f: false, dst: moved, a: slot::RSP, b });
+                    // A 16-bit stack pointer wraps below what ESP holds above it.
+                    self.e(Op::Mov { w: Width::D, dst: base, a: slot::RSP });
+                    self.e(match stack {
+                        Width::D => Op::Mov { w: Width::D, dst: base, a: moved },
+                        w => Op::Insert { w, hi: false, dst: base, a: moved },
+                    });
                     mem.base = base;
                 }
                 if self.model == Model::I286 {
