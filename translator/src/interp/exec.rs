@@ -273,10 +273,6 @@ impl Cpu {
                     self.p(dst, r);
                 }
                 Op::Bcd { op, imm } => tri!(self.bcd(op, imm)),
-                Op::TestFlags { w, a } => by_width!(w, {
-                    let r = self.g(a) & w.mask();
-                    self.state.flags_logic(w, r);
-                }),
                 Op::Cond { cc, dst } => {
                     let v = u64::from(self.state.holds(cc));
                     self.p(dst, v);

@@ -19,8 +19,7 @@ fn effect(op: &Op) -> Effect {
         | Op::And { f: true, .. }
         | Op::Or { f: true, .. }
         | Op::Xor { f: true, .. }
-        | Op::Neg { f: true, .. }
-        | Op::TestFlags { .. } => Effect::Kills,
+        | Op::Neg { f: true, .. } => Effect::Kills,
         Op::Const { .. }
         | Op::Mov { .. }
         | Op::Sext { .. }
@@ -66,8 +65,6 @@ pub fn drop_dead_flags(ops: &mut [Op]) {
                 | Op::Neg { f, .. }
                 | Op::Imul { f, .. } => *f = false,
                 Op::Shl { f, b, .. } | Op::Shr { f, b, .. } | Op::Sar { f, b, .. } if unmasked(*b) => *f = false,
-                // An operation without result but flags has nothing left to do.
-                Op::TestFlags { .. } => *op = Op::Nop,
                 _ => {}
             }
         }

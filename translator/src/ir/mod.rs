@@ -392,11 +392,6 @@ pub enum Op {
         op: Bcd,
         imm: u8,
     },
-    /// Flags of the logical operations from a result.
-    TestFlags {
-        w: Width,
-        a: Slot,
-    },
 
     /// dst <- 1 if the condition holds, else 0.
     Cond {

@@ -48,69 +48,29 @@ pub(crate) fn seg_of(r: Register) -> SegReg {
     }
 }
 
-fn features_of(model: Model) -> &'static [CpuidFeature] {
+/// What each generation brought; later ones keep it.
+const SINCE: [(Model, &[CpuidFeature]); 7] = {
     use CpuidFeature::*;
-    const F8086: &[CpuidFeature] = &[INTEL8086, INTEL8086_ONLY, FPU, FPU287, FPU387];
-    const F286: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL286_ONLY, FPU, FPU287, FPU287XL_ONLY];
-    const F386: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL386, FPU, FPU287, FPU387];
-    const F486: &[CpuidFeature] = &[INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM];
-    const PENTIUM: &[CpuidFeature] =
-        &[INTEL8086, INTEL186, INTEL286, INTEL386, INTEL486, FPU, FPU287, FPU387, CPUID, SMM, TSC, MSR, CX8, MMX];
-    const P3: &[CpuidFeature] = &[
-        INTEL8086,
-        INTEL186,
-        INTEL286,
-        INTEL386,
-        INTEL486,
-        FPU,
-        FPU287,
-        FPU387,
-        CPUID,
-        SMM,
-        TSC,
-        MSR,
-        CX8,
-        MMX,
-        CMOV,
-        SEP,
-        FXSR,
-        SSE,
-        MULTIBYTENOP,
-    ];
-    const MAX: &[CpuidFeature] = &[
-        INTEL8086,
-        INTEL186,
-        INTEL286,
-        INTEL386,
-        INTEL486,
-        FPU,
-        FPU287,
-        FPU387,
-        CPUID,
-        SMM,
-        TSC,
-        MSR,
-        CX8,
-        MMX,
-        CMOV,
-        SEP,
-        FXSR,
-        SSE,
-        MULTIBYTENOP,
-        SSE2,
-        CLFSH,
-        PAUSE,
-        CET_IBT,
-    ];
-    match model {
-        Model::I8086 => F8086,
-        Model::I286 => F286,
-        Model::I386 => F386,
-        Model::I486 => F486,
-        Model::Pentium => PENTIUM,
-        Model::P3 => P3,
-        Model::Max => MAX,
-    }
+    [
+        (Model::I8086, &[INTEL8086, FPU, FPU287]),
+        (Model::I286, &[INTEL186, INTEL286]),
+        (Model::I386, &[INTEL386, FPU387]),
+        (Model::I486, &[INTEL486, CPUID, SMM]),
+        (Model::Pentium, &[TSC, MSR, CX8, MMX]),
+        (Model::P3, &[CMOV, SEP, FXSR, SSE, MULTIBYTENOP]),
+        (Model::Max, &[SSE2, CLFSH, PAUSE, CET_IBT]),
+    ]
+};
+
+/// What one generation alone has.
+const ONLY: [(Model, &[CpuidFeature]); 2] = {
+    use CpuidFeature::*;
+    [(Model::I8086, &[INTEL8086_ONLY, FPU387]), (Model::I286, &[INTEL286_ONLY, FPU287XL_ONLY])]
+};
+
+fn has_feature(model: Model, feature: CpuidFeature) -> bool {
+    SINCE.iter().any(|(since, list)| *since <= model && list.contains(&feature))
+        || ONLY.iter().any(|(only, list)| *only == model && list.contains(&feature))
 }
 
 /// Whether `model` has this instruction.
@@ -130,8 +90,7 @@ pub fn supported(model: Model, ins: &Instruction) -> bool {
     if model < Model::I386 && (0..ins.op_count()).any(|n| matches!(ins.op_register(n), Register::FS | Register::GS)) {
         return false;
     }
-    let have = features_of(model);
-    ins.code().cpuid_features().iter().all(|f| have.contains(f))
+    ins.code().cpuid_features().iter().all(|f| has_feature(model, *f))
 }
 
 impl Lifter {

@@ -26,7 +26,8 @@ impl Window {
         if off > self.len - size_of::<T>() {
             return T::from(0xff);
         }
-        // SAFETY: off + size <= len, and the mapping lives as long as the `Ram` that the owner keeps beside this.
+        // SAFETY: off + size <= len, checked above (len is at least one page), and the mapping lives as long as the
+        // `Ram` that the owner keeps beside this.
         unsafe { T::read(self.base.add(off)) }
     }
 
@@ -116,21 +117,13 @@ impl Ram {
     /// Reads a word at byte offset `off`; all ones outside.
     #[inline(always)]
     pub fn read<T: Word + From<u8>>(&self, off: usize) -> T {
-        if off > self.len - size_of::<T>() {
-            return T::from(0xff);
-        }
-        // SAFETY: off + size <= len, checked above; len is at least one page.
-        unsafe { T::read(self.map.as_ptr().add(off)) }
+        self.window().read(off)
     }
 
     /// Writes a word at byte offset `off`; ignored outside.
     #[inline(always)]
     pub fn write<T: Word>(&self, off: usize, v: T) {
-        if off > self.len - size_of::<T>() {
-            return;
-        }
-        // SAFETY: off + size <= len, checked above; len is at least one page.
-        unsafe { T::write(self.map.as_mut_ptr().add(off), v) }
+        self.window().write(off, v);
     }
 
     /// Copies out of RAM; bytes outside read as FFh.
