@@ -55,6 +55,17 @@ enum Engine {
     Translator,
 }
 
+/// How compiled code reaches guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MmuKind {
+    /// The best there is.
+    Auto,
+    /// A table of pages.
+    Table,
+    /// Guest pages mapped at their own addresses, behind a byte of permissions each.
+    Window,
+}
+
 /// The machine and its connections, the same for every way to run one.
 #[derive(Debug, Args)]
 struct Common {
@@ -67,6 +78,18 @@ struct Common {
     /// How instructions are executed.
     #[arg(long, value_enum, default_value = "auto")]
     engine: Engine,
+    /// How compiled code reaches guest memory.
+    #[arg(long, value_enum, default_value = "auto")]
+    mmu: MmuKind,
+    /// Room for compiled code: a number with K, M or G.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    code_cache: String,
+    /// How often the interpreter runs a block before it is compiled.
+    #[arg(long, value_name = "N", hide = true)]
+    hot: Option<u32>,
+    /// Compile without optimising.
+    #[arg(long, hide = true)]
+    quick_code: bool,
     /// Where COM1 leads: stdio, none or file:PATH. Default: stdio, or none under --display terminal.
     #[arg(long, value_name = "TARGET")]
     serial: Option<serial::Target>,
@@ -160,21 +183,29 @@ fn parse_seconds(text: &str) -> std::result::Result<u64, String> {
     }
 }
 
-impl Engine {
-    fn check(self) -> Result<()> {
-        match self {
-            Engine::Auto | Engine::Interpreter => Ok(()),
-            Engine::Translator => {
-                Err(Error::new("--engine translator is not in this build; use --engine interpreter or auto"))
-            }
-        }
-    }
-}
-
 impl Common {
+    fn engine(&self) -> Result<config::Engine> {
+        use ring86_translator::engine;
+        if self.engine == Engine::Interpreter {
+            return Ok(config::Engine::Interpreter);
+        }
+        let mut c = engine::Config::default();
+        match self.mmu {
+            MmuKind::Auto => {}
+            MmuKind::Table => c.mmu = engine::Mmu::Table,
+            MmuKind::Window => c.mmu = engine::Mmu::Window,
+        }
+        c.code_cache = config::parse_code_cache(&self.code_cache)?;
+        if let Some(n) = self.hot {
+            c.threshold = n.max(1);
+        }
+        c.optimise = !self.quick_code;
+        Ok(config::Engine::Translator(c))
+    }
+
     fn config(&self) -> Result<MachineConfig> {
-        self.engine.check()?;
         let mut config = MachineConfig::new();
+        config.engine = self.engine()?;
         config.ram = config::parse_ram(&self.memory)?;
         if self.cpu < Model::I386 {
             return Err(Error::new(format!(

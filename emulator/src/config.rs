@@ -21,6 +21,75 @@ pub struct Medium {
     pub read_only: bool,
 }
 
+/// How instructions are executed.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Engine {
+    /// One by one.
+    #[default]
+    Interpreter,
+    /// Hot code is compiled.
+    Translator(ring86_translator::engine::Config),
+}
+
+impl Engine {
+    /// Every block is compiled the first time it runs, on the same thread: the most compiled code there can be.
+    pub fn eager(mmu: ring86_translator::engine::Mmu, optimise: bool) -> Self {
+        use ring86_translator::engine::Config;
+        Engine::Translator(Config { mmu, optimise, threshold: 1, synchronous: true, ..Config::default() })
+    }
+
+    /// As [`Engine::eager`] with one instruction in a block: every step is compiled code.
+    pub fn single(mmu: ring86_translator::engine::Mmu, optimise: bool) -> Self {
+        match Engine::eager(mmu, optimise) {
+            Engine::Translator(c) => Engine::Translator(ring86_translator::engine::Config { block_limit: 1, ..c }),
+            other => other,
+        }
+    }
+
+    /// The engine that a name stands for, as the environment variable of the test suites gives it: `interpreter`,
+    /// `translator`, `eager` (optimised) or `eager-none`, `single` or `single-none`; `-table` after it chooses the flat table.
+    pub fn named(name: &str) -> Option<Self> {
+        use ring86_translator::engine::{Config, Mmu};
+        let (name, mmu) = match name.strip_suffix("-table") {
+            Some(name) => (name, Mmu::Table),
+            None => (name, Config::default().mmu),
+        };
+        match name {
+            "interpreter" => Some(Engine::Interpreter),
+            "translator" => Some(Engine::Translator(Config { mmu, ..Config::default() })),
+            "single" => Some(Engine::single(mmu, true)),
+            "single-none" => Some(Engine::single(mmu, false)),
+            "eager" => Some(Engine::eager(mmu, true)),
+            "eager-none" => Some(Engine::eager(mmu, false)),
+            _ => None,
+        }
+    }
+
+    /// The engine that the environment variable `RING86_TEST_ENGINE` names, for test suites; else `default`.
+    ///
+    /// # Panics
+    /// If the variable names no engine.
+    pub fn for_tests(default: Engine) -> Self {
+        match std::env::var("RING86_TEST_ENGINE") {
+            Ok(name) => Engine::named(&name).unwrap_or_else(|| panic!("RING86_TEST_ENGINE={name}: no such engine")),
+            Err(_) => default,
+        }
+    }
+
+    /// Sets `cpu` up.
+    ///
+    /// # Errors
+    /// If this host cannot run compiled code.
+    pub fn apply(self, cpu: &mut ring86_translator::Cpu) -> Result<()> {
+        match self {
+            Engine::Interpreter => Ok(()),
+            Engine::Translator(config) => {
+                cpu.enable_translator(config).map_err(|e| Error::new(format!("--engine translator: {e}")))
+            }
+        }
+    }
+}
+
 /// Everything that makes one machine differ from another.
 #[derive(Clone, Debug)]
 pub struct MachineConfig {
@@ -28,6 +97,8 @@ pub struct MachineConfig {
     pub ram: u64,
     /// Processor model.
     pub model: Model,
+    /// How instructions are executed.
+    pub engine: Engine,
     /// Where guest time comes from.
     pub clock: ClockKind,
     /// What the real-time clock shows at power-on.
@@ -53,6 +124,7 @@ impl MachineConfig {
         MachineConfig {
             ram: 64 << 20,
             model: Model::Max,
+            engine: Engine::for_tests(Engine::Interpreter),
             clock: ClockKind::Virtual,
             date: DateTime { year: 2026, month: 1, day: 1, hour: 12, minute: 0, second: 0 },
             debug_exit: None,
@@ -71,22 +143,40 @@ impl Default for MachineConfig {
     }
 }
 
-/// Parses a memory size: a number with K, M, G or T (binary multiples; a bare number is MiB).
+/// Parses the size of the code cache, in bytes: as [`parse_ram`] does, from 1 MiB to 2 GiB, the reach of a near jump.
 ///
 /// # Errors
-/// One sentence if the text is no size or the machine cannot have that much or that little.
-pub fn parse_ram(text: &str) -> Result<u64> {
-    let bad = || Error::new(format!("-m {text}: not a size; write for example 64M or 2G"));
+/// One sentence if the text is no size or out of range.
+pub fn parse_code_cache(text: &str) -> Result<usize> {
+    let bytes = parse_size(text)
+        .ok_or_else(|| Error::new(format!("--code-cache {text}: not a size; write for example 64M or 1G")))?;
+    if !(1 << 20..=2 << 30).contains(&bytes) {
+        return Err(Error::new(format!("--code-cache {text}: from 1M to 2G is possible")));
+    }
+    Ok(bytes as usize)
+}
+
+/// A number with K, M, G or T; a bare number is MiB.
+fn parse_size(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| bad())?;
+    let number: u64 = digits.parse().ok()?;
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "K" | "KB" | "KIB" => 10,
         "" | "M" | "MB" | "MIB" => 20,
         "G" | "GB" | "GIB" => 30,
         "T" | "TB" | "TIB" => 40,
-        _ => return Err(bad()),
+        _ => return None,
     };
-    let bytes = number.saturating_mul(1 << shift);
+    Some(number.saturating_mul(1 << shift))
+}
+
+/// Parses a memory size: a number with K, M, G or T (binary multiples; a bare number is MiB).
+///
+/// # Errors
+/// One sentence if the text is no size or the machine cannot have that much or that little.
+pub fn parse_ram(text: &str) -> Result<u64> {
+    let bytes =
+        parse_size(text).ok_or_else(|| Error::new(format!("-m {text}: not a size; write for example 64M or 2G")))?;
     if bytes < MIN_RAM {
         return Err(Error::new(format!("-m {text}: a PC needs at least 1M of memory")));
     }

@@ -73,7 +73,8 @@ impl Machine {
         let bios = ring86_firmware::bios_image();
         let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
         let board = Board::new(&config, &layout, Arc::clone(&pins));
-        let cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
+        let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
+        config.engine.apply(&mut cpu)?;
         let bus = SystemBus::new(board, Clock::new(config.clock), pins);
         Ok(Machine {
             config,

@@ -22,6 +22,38 @@ pub struct Mark {
     pub offset: u16,
 }
 
+/// How a block's last instruction leaves it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum End {
+    /// To places known from the code, or not by a near transfer.
+    #[default]
+    Static,
+    /// CALL to a known place.
+    Call,
+    /// CALL through a register or memory.
+    IndirectCall,
+    /// JMP through a register or memory.
+    Indirect,
+    /// RET.
+    Return,
+}
+
+/// Number of a compiled region.
+pub type RegionId = u32;
+
+/// What the tiers above the interpreter know of a block.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// How often the interpreter has entered the block.
+    pub count: u32,
+    /// Where its indirect terminator went: linear distances from the block's start.
+    pub targets: Vec<i32>,
+    /// The region that is entered here, with its entry number.
+    pub native: Option<(RegionId, u32)>,
+    /// Regions that contain it.
+    pub regions: Vec<RegionId>,
+}
+
 /// A straight run of guest instructions, lifted.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -35,9 +67,14 @@ pub struct Block {
     pub len: u32,
     /// RAM offset of the page that holds the tail, if the last instruction crosses a page.
     pub tail: Option<u64>,
-    pub(crate) key: Option<Key>,
+    /// What it was found by; `None` for blocks that cannot be found.
+    pub key: Option<Key>,
     /// Distinguishes the block from one that took its place.
     pub serial: u64,
+    /// How it ends.
+    pub end: End,
+    /// For the tiers above.
+    pub profile: Profile,
 }
 
 /// Number of a block in the cache.
@@ -119,6 +156,8 @@ pub struct BlockCache {
     private: Option<Id>,
     /// The block being run.
     pub running: Option<Id>,
+    /// Regions that lost a block.
+    pub(crate) dead: Vec<RegionId>,
 }
 
 impl Default for BlockCache {
@@ -133,6 +172,7 @@ impl Default for BlockCache {
             bytes: 0,
             private: None,
             running: None,
+            dead: Vec::new(),
         }
     }
 }
@@ -237,6 +277,9 @@ impl BlockCache {
         for page in self.pages.keys() {
             mem.set_code(*page, false);
         }
+        for b in &self.blocks {
+            self.dead.extend(&b.profile.regions);
+        }
         self.blocks.clear();
         self.bytes = 0;
         self.private = None;
@@ -304,6 +347,8 @@ impl BlockCache {
             }
             // The operations and marks stay until the place is reused: the block may be running.
             self.blocks[id as usize].serial = 0;
+            let profile = std::mem::take(&mut self.blocks[id as usize].profile);
+            self.dead.extend(profile.regions);
             self.free.push(id);
         }
         (dropped, running)

@@ -2,6 +2,7 @@
 
 use crate::block::BlockCache;
 use crate::bus::Bus;
+use crate::engine::Engine;
 use crate::fault::{Fault, vector};
 use crate::mmu::Memory;
 use crate::mmu::ram::Window;
@@ -94,6 +95,12 @@ pub struct Cpu {
     pub(crate) tf_consumed: bool,
     /// Unimplemented things already logged, by name.
     pub(crate) logged: std::collections::BTreeSet<&'static str>,
+    /// The compiled tiers.
+    pub(crate) engine: Option<Box<Engine>>,
+    /// Linear address at which the interpreter's last block began.
+    pub(crate) last_start: u64,
+    /// Guest instructions in a block at most.
+    pub(crate) block_limit: usize,
 }
 
 impl Cpu {
@@ -117,6 +124,9 @@ impl Cpu {
             rf_loaded: false,
             tf_consumed: false,
             logged: std::collections::BTreeSet::new(),
+            engine: None,
+            last_start: 0,
+            block_limit: crate::decode::MAX_INSTRUCTIONS,
         };
         cpu.map_changed();
         cpu
@@ -183,6 +193,11 @@ impl Cpu {
 
     /// Instructions retired at this moment, as devices are told.
     pub(crate) fn now(&self) -> u64 {
+        if let Some(e) = &self.engine
+            && e.running
+        {
+            return e.end.saturating_sub(self.state.frame.left.max(0) as u64);
+        }
         let Some(id) = self.blocks.running else { return self.retired };
         let marks = &self.blocks.get(id).marks;
         let begun = marks.partition_point(|m| usize::from(m.op) <= self.current_op);
@@ -203,6 +218,7 @@ impl Cpu {
             let (dropped, running) = self.blocks.invalidate(off, len, &self.mem);
             self.stats.invalidated += dropped;
             self.bail |= running;
+            self.drop_dead_regions();
         }
     }
 
@@ -236,6 +252,8 @@ impl Cpu {
             }
             let result = if self.state.mode & mode::STEP != 0 || self.state.sti_shadow || self.state.ss_shadow {
                 self.step(bus)
+            } else if self.engine.is_some() {
+                self.run_tiers(bus, end)
             } else {
                 self.run_blocks(bus, end)
             };

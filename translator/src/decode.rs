@@ -1,6 +1,6 @@
 //! Guest bytes to instructions (iced-x86), and instructions to a block: where a block begins and ends.
 
-use crate::block::{Block, Mark};
+use crate::block::{Block, End, Mark};
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
@@ -10,10 +10,10 @@ use crate::mmu::shadow;
 use crate::mmu::walk::Access;
 use crate::model::Model;
 use crate::state::mode;
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 /// Most instructions in one block.
-const MAX_INSTRUCTIONS: usize = 64;
+pub(crate) const MAX_INSTRUCTIONS: usize = 64;
 /// No instruction is longer (SDM vol. 2, 2.3.11); more is #GP(0).
 const MAX_LENGTH: usize = 15;
 
@@ -91,6 +91,17 @@ fn only_prefixes(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3))
 }
 
+/// How a block that ends with `ins` is left.
+fn end_of(ins: &Instruction) -> End {
+    match ins.flow_control() {
+        FlowControl::Call if ins.is_call_near() => End::Call,
+        FlowControl::IndirectCall if ins.is_call_near_indirect() => End::IndirectCall,
+        FlowControl::IndirectBranch if ins.is_jmp_near_indirect() => End::Indirect,
+        FlowControl::Return if ins.mnemonic() == Mnemonic::Ret => End::Return,
+        _ => End::Static,
+    }
+}
+
 impl Cpu {
     /// Decodes and lifts from linear address `lin`, whose first byte is RAM offset `at`, to a control transfer, the page
     /// end or the length limit. Faults only if the first instruction cannot be fetched.
@@ -107,8 +118,9 @@ impl Cpu {
         let mut pos = 0;
         let mut marks = Vec::new();
         let mut ended = false;
+        let mut end = End::Static;
         let room_in_segment = limit - self.state.rip;
-        while !ended && marks.len() < MAX_INSTRUCTIONS && lifter.ops.len() < 3000 {
+        while !ended && marks.len() < self.block_limit && lifter.ops.len() < 3000 {
             let mark = Mark { op: lifter.ops.len() as u16, offset: pos as u16 };
             match decode_at(bytes, pos, bits, self.model) {
                 Decoded::Instruction(ins) => {
@@ -119,6 +131,7 @@ impl Cpu {
                     marks.push(mark);
                     pos += ins.len();
                     ended = lifter.instruction(&ins, &bytes[pos - ins.len()..pos], pos);
+                    end = end_of(&ins);
                     if lifter.ops.len() == usize::from(mark.op) {
                         lifter.ops.push(Op::Nop);
                     }
@@ -141,7 +154,7 @@ impl Cpu {
         }
         let mut ops = lifter.ops;
         ir::drop_dead_flags(&mut ops);
-        Ok(Block { ops, marks, len: pos.max(1) as u32, ..Block::default() })
+        Ok(Block { ops, marks, len: pos.max(1) as u32, end, ..Block::default() })
     }
 
     /// Decodes and lifts the one instruction at `lin`, fetching byte by byte: across pages, from devices, at limits.
@@ -187,6 +200,7 @@ impl Cpu {
                 continue;
             }
             let mut lifter = Lifter::new(self.model, self.state.mode);
+            let mut end = End::Static;
             let len = match decode_at(&bytes, 0, bits, self.model) {
                 Decoded::NeedsMore => continue,
                 Decoded::TooLong => return Err(Fault::gp(0)),
@@ -199,11 +213,12 @@ impl Cpu {
                     if !lifter.instruction(&ins, &bytes, ins.len()) {
                         lifter.ops.push(Op::Fall { rel: ins.len() as i32 });
                     }
+                    end = end_of(&ins);
                     ins.len()
                 }
             };
             let marks = vec![Mark { op: 0, offset: 0 }];
-            return Ok(Block { ops: lifter.ops, marks, len: len as u32, tail, ..Block::default() });
+            return Ok(Block { ops: lifter.ops, marks, len: len as u32, tail, end, ..Block::default() });
         }
     }
 }

@@ -7,18 +7,23 @@
 
 pub mod block;
 pub mod bus;
+mod code_cache;
 pub mod cpu;
 pub mod decode;
+pub mod engine;
 pub mod fault;
 mod flags;
 pub mod fp;
+mod frame;
 pub mod helpers;
 pub mod interp;
 pub mod ir;
 pub mod lift;
+mod lower;
 pub mod mmu;
 pub mod model;
 pub mod pins;
+mod region;
 pub mod state;
 pub mod system;
 

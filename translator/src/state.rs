@@ -6,6 +6,7 @@
 //! layout is `repr(C)`. Everything is 64 bits wide although only 16- and 32-bit code is lifted so far.
 
 use crate::fp::F80;
+use crate::frame::Frame;
 use crate::model::Model;
 
 /// Index of a 64-bit value in [`State::slots`].
@@ -393,6 +394,8 @@ pub struct State {
     pub fpu: Fpu,
     /// SSE control and status.
     pub mxcsr: u32,
+    /// What compiled code keeps besides; not part of the architectural state.
+    pub(crate) frame: Frame,
 }
 
 impl State {
@@ -442,6 +445,7 @@ impl State {
             mtrr: [0; 28],
             fpu,
             mxcsr: 0x1f80,
+            frame: Frame::default(),
         };
         s.segs[1] = Segment { base: 0xffff_0000, limit: 0xffff, attr: attr::REAL_CODE, selector: 0xf000 };
         match model {
@@ -589,5 +593,6 @@ impl State {
             }
         }
         self.mode = m;
+        self.update_bounds();
     }
 }

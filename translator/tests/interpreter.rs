@@ -23,6 +23,10 @@ fn cpu() -> Cpu {
     cpu.intercept = true;
     cpu.state.rip = CODE;
     cpu.state.set_gpr(slot::RSP, STACK);
+    if std::env::var_os("EAGER").is_some() {
+        let config = ring86_translator::engine::Config { threshold: 1, synchronous: true, ..Default::default() };
+        cpu.enable_translator(config).expect("a host with a code generator");
+    }
     cpu
 }
 

@@ -4,6 +4,7 @@ use super::layout::{
     ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LDT, LOW, NO_EXCEPTION, Placement,
     READ_ONLY_PAGE, Shape, field, get32, put32, seg,
 };
+use crate::config::Engine;
 use ring86_translator::fp::F80;
 use ring86_translator::state::{self, attr, cr};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins};
@@ -49,6 +50,7 @@ impl CpuSubject {
         let memory = Arc::new(memory);
         let mut cpu = Cpu::new(Model::Max, memory.clone(), pins);
         cpu.intercept = true;
+        Engine::for_tests(Engine::Interpreter).apply(&mut cpu).map_err(|e| e.to_string())?;
         let write32 = |address: u64, value: u32| memory.dma_write(address, &value.to_le_bytes());
         // One page table for LOW. Present, user, accessed, dirty; writable where the native side is.
         write32(DIRECTORY + u64::from(LOW >> 22) * 4, TABLE as u32 | 0x67);

@@ -1,6 +1,7 @@
 //! Runs recorded tests: one instruction from a state captured on a real chip to the state the chip left.
 
 use super::moo::{self, Registers, Test};
+use crate::config::Engine;
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins, state};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -168,7 +169,9 @@ impl Bench {
         let pins = Arc::new(Pins::default());
         pins.set_a20(true);
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
-        Ok(Bench { cpu: Cpu::new(model, memory.clone(), pins), memory, dirty: Vec::new() })
+        let mut cpu = Cpu::new(model, memory.clone(), pins);
+        Engine::for_tests(Engine::Interpreter).apply(&mut cpu).map_err(|e| e.to_string())?;
+        Ok(Bench { cpu, memory, dirty: Vec::new() })
     }
 
     fn file(&mut self, path: &Path, plan: &Plan, masks: &Masks) -> Result<FileOutcome, String> {

@@ -34,7 +34,7 @@ impl Cpu {
 
     /// The block at CS:RIP, decoded and lifted if need be. Faults are those of the fetch.
     #[inline]
-    fn lookup(&mut self, bus: &mut dyn Bus) -> Res<Id> {
+    pub(crate) fn lookup(&mut self, bus: &mut dyn Bus) -> Res<Id> {
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
         let mode = self.state.mode;
         if let Some(id) = self.blocks.hint(lin, mode, self.shadow.generation) {
@@ -98,6 +98,7 @@ impl Cpu {
         }
         let mem = self.mem.clone();
         let id = self.blocks.insert(key, block, &mem);
+        self.drop_dead_regions();
         self.blocks.set_hint(lin, mode, self.shadow.generation, id);
         Ok(id)
     }
@@ -110,15 +111,16 @@ impl Cpu {
 
     /// Runs at most `budget` instructions of a block. True if the run loop has to look at the state.
     #[inline]
-    fn run_block(&mut self, bus: &mut dyn Bus, id: Id, budget: u64) -> Res<bool> {
+    pub(crate) fn run_block(&mut self, bus: &mut dyn Bus, id: Id, budget: u64) -> Res<bool> {
         let block = self.blocks.get_mut(id);
         let (ops, serial) = (std::mem::take(&mut block.ops), block.serial);
         self.blocks.running = Some(id);
         let (start, end) = (self.state.rip, self.retired + budget);
+        self.last_start = self.state.segs[1].base.wrapping_add(start) & 0xffff_ffff;
         let mut result = self.exec(bus, &ops, id, budget);
         // A block that branches to its own start goes round without a new look-up.
         while matches!(result, Ok(false)) && self.state.rip == start && self.retired < end {
-            if self.pins.get() & self.watched() != 0 {
+            if self.pins.get() & self.watched() != 0 || self.engine.is_some() {
                 break;
             }
             result = self.exec(bus, &ops, id, end - self.retired);

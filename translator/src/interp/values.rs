@@ -4,7 +4,7 @@ use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res, vector};
 use crate::flags;
-use crate::ir::{Mem, Src, Width};
+use crate::ir::{Mem, Op, Src, Width};
 use crate::model::Model;
 use crate::state::{SegReg, Slot};
 
@@ -158,6 +158,37 @@ impl Cpu {
         };
         self.p(quot, q & w.mask());
         self.p(rem, r & w.mask());
+        Ok(())
+    }
+
+    /// Runs an operation that compiled code has no code of its own for.
+    pub(crate) fn plain_operation(&mut self, bus: &mut dyn Bus, op: &Op) -> Res<()> {
+        let rotated = |s: &Self, a: Slot, w: Width| s.g(a) & w.mask();
+        match *op {
+            Op::Bcd { op, imm } => self.bcd(op, imm)?,
+            Op::Rcl { w, f, dst, a, b } => {
+                let (x, n) = (rotated(self, a, w), self.src(b) as u32 & 0xff);
+                self.rotate(f, dst, x, flags::rcl(w, x, n, self.state.cf()));
+            }
+            Op::Rcr { w, f, dst, a, b } => {
+                let (x, n) = (rotated(self, a, w), self.src(b) as u32 & 0xff);
+                self.rotate(f, dst, x, flags::rcr(w, x, n, self.state.cf()));
+            }
+            Op::Shld { w, f, dst, a, b, count } => {
+                let (x, y) = (rotated(self, a, w), rotated(self, b, w));
+                let n = self.src(count) as u32 & 0xff;
+                self.shift(w, f, dst, x, flags::shld(w, x, y, n));
+            }
+            Op::Shrd { w, f, dst, a, b, count } => {
+                let (x, y) = (rotated(self, a, w), rotated(self, b, w));
+                let n = self.src(count) as u32 & 0xff;
+                self.shift(w, f, dst, x, flags::shrd(w, x, y, n));
+            }
+            Op::LoadV { dst, ref mem, aligned } => self.load_vector(bus, dst, mem, aligned)?,
+            Op::StoreV { a, ref mem, aligned } => self.store_vector(bus, a, mem, aligned)?,
+            // Nothing else is called for: see `lower::calls`.
+            _ => return Err(Fault::ud()),
+        }
         Ok(())
     }
 

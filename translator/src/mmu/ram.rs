@@ -77,23 +77,33 @@ macro_rules! word {
 }
 word!(u8, u16, u32, u64, u128);
 
+/// An anonymous memory file of `len` bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory_file(name: &std::ffi::CStr, len: usize) -> io::Result<std::fs::File> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the name ends in NUL; the call has no other preconditions.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just returned by the kernel and is owned by nobody else.
+    let file = unsafe { std::fs::File::from_raw_fd(fd) };
+    file.set_len(len as u64)?;
+    Ok(file)
+}
+
+/// Other hosts have no such thing yet: no compiled code there.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn memory_file(_: &std::ffi::CStr, _: usize) -> io::Result<std::fs::File> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this host has no anonymous memory files"))
+}
+
 impl Ram {
     /// Allocates `len` bytes of zeroed memory, rounded up to whole pages. Fails when the host has no room.
     pub fn new(len: usize) -> io::Result<Self> {
         let len = len.next_multiple_of(4096).max(4096);
         #[cfg(target_os = "linux")]
-        let map = {
-            use std::os::fd::FromRawFd;
-            // SAFETY: the name is a NUL-terminated constant; the call has no other preconditions.
-            let fd = unsafe { libc::memfd_create(c"ring86-ram".as_ptr(), libc::MFD_CLOEXEC) };
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: the descriptor was just returned by the kernel and is owned by nobody else.
-            let file = unsafe { std::fs::File::from_raw_fd(fd) };
-            file.set_len(len as u64)?;
-            memmap2::MmapOptions::new().len(len).map_raw(&file)?
-        };
+        let map = memmap2::MmapOptions::new().len(len).map_raw(&memory_file(c"ring86-ram", len)?)?;
         #[cfg(not(target_os = "linux"))]
         let map = memmap2::MmapRaw::from(memmap2::MmapMut::map_anon(len)?);
         Ok(Ram { map, len })

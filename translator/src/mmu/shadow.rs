@@ -48,6 +48,11 @@ impl Shadow {
         self.tables[view & 1][(lin as u32 >> 12) as usize]
     }
 
+    /// Address of a view's table, for compiled code: 2^20 entries, never moved.
+    pub(crate) fn table_address(&self, view: usize) -> usize {
+        self.tables[view & 1].as_ptr() as usize
+    }
+
     /// Stores an entry.
     pub fn fill(&mut self, view: usize, lin: u64, entry: u64) {
         let i = lin as u32 >> 12;

@@ -295,6 +295,18 @@ impl Cpu {
         Ok(e)
     }
 
+    /// As [`Cpu::translate`] for a fetch, but only if the walk changes nothing that the guest could see: `None` where an
+    /// accessed bit would have to be set, or on any fault.
+    pub(crate) fn translate_quietly(&mut self, lin: u64, user: bool) -> Option<u64> {
+        let steps = self.explain_walk(lin);
+        // PDPTEs have no accessed bit.
+        let accessed = steps.iter().all(|s| s.level == "PDPTE" || s.value & pte::A != 0);
+        if !accessed {
+            return None;
+        }
+        self.translate(lin, Access::Fetch, user).ok()
+    }
+
     /// Physical page of `lin` as a write finds it: the slow way, for ROM and write-only RAM.
     pub(crate) fn write_target(&mut self, lin: u64, user: bool) -> Res<u64> {
         let leaf = self.walk(lin, Access::Write, user)?;

@@ -1,0 +1,468 @@
+//! The tiers: which blocks are compiled together, when, and how execution passes between the interpreter and compiled
+//! code.
+//!
+//! The interpreter counts how often it enters a block. A hot one becomes the anchor of a plan ([`plan`]), which is
+//! compiled on another thread ([`worker`]) and installed when the guest next comes by, if no block of it has changed
+//! since. [`native`] is the only place that runs compiled code.
+
+mod native;
+mod plan;
+mod worker;
+
+use crate::block::{Id, RegionId};
+use crate::bus::Bus;
+use crate::code_cache::{CodeCache, Piece};
+use crate::cpu::Cpu;
+use crate::fault::{Fault, Res};
+use crate::frame::exit;
+use crate::ir::Op;
+pub use crate::lower::Mmu;
+use crate::lower::compile::{Code, Compiler, Effort};
+use crate::lower::trampoline::{self, JUMPS, Jump};
+use crate::mmu::shadow;
+use crate::model::Model;
+use crate::region::{Fixed, Plan, PlanPage};
+use crate::state::{SegReg, mode};
+
+/// Choices of the user.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How compiled code reaches guest memory.
+    pub mmu: Mmu,
+    /// Size of the code cache in bytes.
+    pub code_cache: usize,
+    /// How often the interpreter enters a block before it is compiled.
+    pub threshold: u32,
+    /// Compile on the calling thread, at once: for tests and conformance runs.
+    pub synchronous: bool,
+    /// Optimise.
+    pub optimise: bool,
+    /// Guest instructions in a block at most. With 1, and compiled at once, every single step is compiled code.
+    pub block_limit: usize,
+    /// Return to the caller of [`Cpu::run`] whenever compiled code is left: for lockstep.
+    pub stop_at_exits: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            mmu: Mmu::Table,
+            code_cache: 256 << 20,
+            threshold: 1000,
+            synchronous: false,
+            optimise: true,
+            block_limit: crate::decode::MAX_INSTRUCTIONS,
+            stop_at_exits: false,
+        }
+    }
+}
+
+/// Counters of the compiled tiers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierStats {
+    /// Regions compiled.
+    pub regions: u64,
+    /// Guest instructions in them.
+    pub instructions: u64,
+    /// Bytes of host code.
+    pub bytes: u64,
+    /// Nanoseconds spent compiling, on whichever thread.
+    pub compile_ns: u64,
+    /// Plans that were void when they came back, or could not be compiled.
+    pub void: u64,
+    /// Regions dropped because their code changed.
+    pub dropped: u64,
+    /// Times everything was dropped because the cache was full.
+    pub flushes: u64,
+    /// Times compiled code was entered from the dispatcher.
+    pub entries: u64,
+    /// Times it was left, by reason: see [`crate::frame::exit`].
+    pub exits: [u64; 7],
+    /// Instructions retired in compiled code.
+    pub retired: u64,
+}
+
+/// A region that can be run.
+struct Region {
+    piece: Piece,
+    /// Referred to by the code.
+    #[expect(clippy::vec_box, reason = "the code holds their addresses")]
+    kept: Vec<Box<Op>>,
+    entries: Vec<i32>,
+    pages: Vec<PlanPage>,
+    fixed: Option<Fixed>,
+    blocks: Vec<(Id, u64)>,
+}
+
+/// Everything behind the compiled tiers of one CPU.
+pub(crate) struct Engine {
+    config: Config,
+    pub stats: TierStats,
+    worker: worker::Worker,
+    cache: CodeCache,
+    regions: Vec<Option<Region>>,
+    free: Vec<RegionId>,
+    /// Code that was dropped while compiled code was running.
+    graveyard: Vec<Piece>,
+    jumps: Box<[Jump]>,
+    /// Entries of `jumps` that are not empty.
+    filled: Vec<u16>,
+    /// [`crate::mmu::shadow::Shadow::generation`] that the jump cache belongs to.
+    generation: u64,
+    /// Base and limit of CS that the jump cache belongs to.
+    cs: (u64, u32),
+    trampoline: usize,
+    /// Compiled code is running.
+    pub running: bool,
+    /// Retired instructions at which the running stretch ends.
+    pub end: u64,
+    /// What a helper raised.
+    pub fault: Option<Fault>,
+}
+
+impl Engine {
+    fn new(config: Config) -> Result<Engine, String> {
+        let compiler = || Compiler::new(native::resolve_address(), native::operation_address(), config.mmu);
+        let cache = CodeCache::new(config.code_cache).map_err(|e| format!("no memory for code: {e}"))?;
+        Ok(Engine {
+            worker: worker::Worker::new(compiler()?, config.synchronous),
+            config,
+            stats: TierStats::default(),
+            cache,
+            regions: Vec::new(),
+            free: Vec::new(),
+            graveyard: Vec::new(),
+            jumps: vec![Jump { tag: u64::MAX, ..Jump::default() }; JUMPS].into_boxed_slice(),
+            filled: Vec::new(),
+            generation: 0,
+            cs: (0, 0),
+            trampoline: trampoline::trampoline()?,
+            running: false,
+            end: 0,
+            fault: None,
+        })
+    }
+
+    fn clear_jumps(&mut self) {
+        for i in self.filled.drain(..) {
+            self.jumps[usize::from(i)].tag = u64::MAX;
+        }
+    }
+
+    /// Forgets a region. Its code goes at once, or when compiled code has been left.
+    fn drop_region(&mut self, id: RegionId) {
+        let Some(region) = self.regions.get_mut(id as usize).and_then(Option::take) else { return };
+        self.stats.dropped += 1;
+        let jumps = &mut self.jumps;
+        self.filled.retain(|i| {
+            let j = &mut jumps[usize::from(*i)];
+            let gone = j.region == u64::from(id);
+            if gone {
+                j.tag = u64::MAX;
+            }
+            !gone
+        });
+        self.graveyard.push(region.piece);
+        self.kept_until_left(region.kept);
+        self.free.push(id);
+    }
+
+    /// The operations of a running region are still referred to.
+    fn kept_until_left(&mut self, kept: Vec<Box<Op>>) {
+        self.worker.keep(kept);
+    }
+
+    fn bury(&mut self) {
+        for piece in self.graveyard.drain(..) {
+            self.cache.free(piece);
+        }
+        self.worker.release();
+    }
+}
+
+impl Cpu {
+    /// Runs hot code compiled from now on.
+    ///
+    /// # Errors
+    /// One sentence when this host cannot: the interpreter goes on alone.
+    pub fn enable_translator(&mut self, config: Config) -> Result<(), String> {
+        self.engine = Some(Box::new(Engine::new(config)?));
+        self.block_limit = config.block_limit.clamp(1, crate::decode::MAX_INSTRUCTIONS);
+        Ok(())
+    }
+
+    /// Counters of the compiled tiers, if there are any.
+    pub fn tier_stats(&self) -> Option<TierStats> {
+        self.engine.as_ref().map(|e| e.stats)
+    }
+
+    /// After blocks were dropped: drops the regions that contained them.
+    pub(crate) fn drop_dead_regions(&mut self) {
+        if self.blocks.dead.is_empty() {
+            return;
+        }
+        let dead = std::mem::take(&mut self.blocks.dead);
+        let Some(engine) = &mut self.engine else { return };
+        for id in dead {
+            let Some(region) = engine.regions.get(id as usize).and_then(Option::as_ref) else { continue };
+            for (block, serial) in region.blocks.clone() {
+                if let Some(b) = self.blocks.alive(block, serial) {
+                    b.profile.regions.retain(|r| *r != id);
+                    if b.profile.native.is_some_and(|(r, _)| r == id) {
+                        b.profile.native = None;
+                        b.profile.count = 0;
+                    }
+                }
+            }
+            engine.drop_region(id);
+            self.bail |= engine.running;
+        }
+    }
+
+    /// Runs until something needs the run loop, in whichever tier is best.
+    pub(crate) fn run_tiers(&mut self, bus: &mut dyn Bus, end: u64) -> Res<()> {
+        let mut interpret = false;
+        loop {
+            if self.engine.as_ref().is_some_and(|e| e.worker.ready()) {
+                self.install_finished();
+            }
+            if !std::mem::take(&mut interpret) {
+                match self.enter_native(bus, end)? {
+                    None => {}
+                    Some(exit::MISS | exit::BUDGET) => interpret = true,
+                    Some(exit::JUMP) => {}
+                    Some(_) => return Ok(()),
+                }
+                if self.retired >= end || self.engine.as_ref().is_some_and(|e| e.config.stop_at_exits) {
+                    return Ok(());
+                }
+                if !interpret && self.jump_known() {
+                    continue;
+                }
+            }
+            let id = self.lookup(bus)?;
+            if !interpret && self.fill_jump(id) {
+                continue;
+            }
+            if self.count(id) && !interpret && self.fill_jump(id) {
+                continue;
+            }
+            interpret = false;
+            let serial = self.blocks.get(id).serial;
+            let special = self.run_block(bus, id, end - self.retired)?;
+            self.learn_target(id, serial);
+            if special || self.retired >= end || self.pins.get() & self.watched() != 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the jump cache knows RIP.
+    fn jump_known(&self) -> bool {
+        let Some(e) = &self.engine else { return false };
+        let rip = self.state.rip;
+        e.jumps[trampoline::index(rip)].tag == trampoline::tag(rip, self.state.mode)
+    }
+
+    /// Runs compiled code from RIP if the jump cache knows it. Returns why it was left.
+    fn enter_native(&mut self, bus: &mut dyn Bus, end: u64) -> Res<Option<u32>> {
+        let rip = self.state.rip;
+        let flat_cs = self.state.mode & mode::FLAT << SegReg::Cs as u32 != 0;
+        let cs = &self.state.segs[1];
+        let cs = (cs.base, cs.limit);
+        let Some(e) = &mut self.engine else { return Ok(None) };
+        if e.generation != self.shadow.generation {
+            e.clear_jumps();
+            e.generation = self.shadow.generation;
+        }
+        if !flat_cs && e.cs != cs {
+            e.clear_jumps();
+            e.cs = cs;
+        }
+        let jump = e.jumps[trampoline::index(rip)];
+        if jump.tag != trampoline::tag(rip, self.state.mode) {
+            return Ok(None);
+        }
+        let why = native::run(self, bus, &jump, end)?;
+        Ok(Some(why))
+    }
+
+    /// Puts the region that block `id` is an entry of into the jump cache for RIP. False if there is none, or if its
+    /// pages are not where they were.
+    fn fill_jump(&mut self, id: Id) -> bool {
+        let Some((region_id, entry)) = self.blocks.get(id).profile.native else { return false };
+        let (rip, user) = (self.state.rip, self.user());
+        let cs = &self.state.segs[1];
+        let (base, limit) = (cs.base, cs.limit);
+        let Some(e) = &self.engine else { return false };
+        let Some(region) = e.regions.get(region_id as usize).and_then(Option::as_ref) else { return false };
+        let Some(&delta) = region.entries.get(entry as usize) else { return false };
+        let anchor = rip.wrapping_sub(delta as i64 as u64) & 0xffff_ffff;
+        if region.fixed.is_some_and(|f| f.rip != anchor || f.limit != limit) {
+            return false;
+        }
+        let code = e.cache.address(&region.piece) as u64;
+        for page in region.pages.clone() {
+            let lin = base.wrapping_add(anchor).wrapping_add(page.delta as i64 as u64) & 0xffff_ffff;
+            if !self.maps_code(lin, page.at, user) {
+                return false;
+            }
+        }
+        let tag = trampoline::tag(rip, self.state.mode);
+        let Some(e) = &mut self.engine else { return false };
+        if e.generation != self.shadow.generation {
+            e.clear_jumps();
+            e.generation = self.shadow.generation;
+        }
+        let i = trampoline::index(rip);
+        if e.jumps[i].tag == u64::MAX {
+            e.filled.push(i as u16);
+        }
+        e.jumps[i] = Jump { tag, code, entry: u64::from(entry), region: u64::from(region_id) };
+        true
+    }
+
+    /// Whether linear page `lin` maps the RAM page at `at` for fetches, without side effects that the guest could see.
+    fn maps_code(&mut self, lin: u64, at: u64, user: bool) -> bool {
+        let e = self.shadow.get(usize::from(user), lin);
+        if e & shadow::X != 0 {
+            return e & shadow::IO == 0 && e & !0xfff == at;
+        }
+        match self.translate_quietly(lin, user) {
+            Some(e) => e & shadow::IO == 0 && e & !0xfff == at,
+            None => false,
+        }
+    }
+
+    /// Counts an entry of the interpreter into a block, and asks for its compilation when it is hot. True if it has been
+    /// compiled at once.
+    fn count(&mut self, id: Id) -> bool {
+        let Some(e) = &self.engine else { return false };
+        let threshold = e.config.threshold;
+        let b = self.blocks.get_mut(id);
+        b.profile.count = b.profile.count.saturating_add(1);
+        // Asked again, ever more rarely, if nothing came of it.
+        let n = b.profile.count;
+        if n >= threshold && (n == threshold || n.is_multiple_of(threshold.saturating_mul(16).max(1))) {
+            self.request(id);
+            return self.blocks.get(id).profile.native.is_some();
+        }
+        false
+    }
+
+    fn request(&mut self, id: Id) {
+        if self.model < Model::I386 || self.state.mode & (mode::STEP | mode::CHECKED) != 0 {
+            return;
+        }
+        if self.blocks.get(id).profile.native.is_some() {
+            return;
+        }
+        let Some(plan) = self.plan(id) else { return };
+        let hot = self.blocks.get(id).profile.count;
+        let Some(e) = &mut self.engine else { return };
+        let effort = if e.config.optimise { Effort::Speed } else { Effort::None };
+        if let Some((plan, code)) = e.worker.submit(hot, plan, effort) {
+            self.install(plan, code);
+        }
+    }
+
+    fn install_finished(&mut self) {
+        while let Some((plan, code)) = self.engine.as_mut().and_then(|e| e.worker.take()) {
+            self.install(plan, code);
+        }
+    }
+
+    /// Publishes compiled code if every block it was made from is still there.
+    fn install(&mut self, plan: Plan, code: Result<Code, String>) {
+        let alive = plan.ids.iter().all(|(id, serial)| self.blocks.alive(*id, *serial).is_some());
+        let Some(e) = &mut self.engine else { return };
+        let code = match code {
+            Ok(code) if alive => code,
+            Ok(_) => {
+                e.stats.void += 1;
+                return;
+            }
+            Err(why) => {
+                e.stats.void += 1;
+                log::warn!("a region was not compiled: {why}");
+                return;
+            }
+        };
+        e.stats.compile_ns += code.time.as_nanos() as u64;
+        let piece = match e.cache.insert(&code.bytes) {
+            Some(p) => p,
+            None => {
+                self.flush_regions();
+                let Some(e) = &mut self.engine else { return };
+                match e.cache.insert(&code.bytes) {
+                    Some(p) => p,
+                    None => return,
+                }
+            }
+        };
+        let Some(e) = &mut self.engine else { return };
+        e.stats.regions += 1;
+        e.stats.instructions += plan.instructions() as u64;
+        e.stats.bytes += code.bytes.len() as u64;
+        let region = Region {
+            piece,
+            kept: code.lowered.kept,
+            entries: code.lowered.entries.clone(),
+            pages: plan.pages.clone(),
+            fixed: plan.fixed,
+            blocks: plan.ids.clone(),
+        };
+        let id = match e.free.pop() {
+            Some(id) => {
+                e.regions[id as usize] = Some(region);
+                id
+            }
+            None => {
+                e.regions.push(Some(region));
+                (e.regions.len() - 1) as RegionId
+            }
+        };
+        for (n, (block, _)) in plan.ids.iter().enumerate() {
+            let b = self.blocks.get_mut(*block);
+            b.profile.regions.push(id);
+            let entry = code.lowered.entries.iter().position(|d| *d == plan.blocks[n].delta);
+            // The anchor's own region replaces one that merely passes through it.
+            if let Some(entry) = entry
+                && (n == 0 || b.profile.native.is_none())
+            {
+                b.profile.native = Some((id, entry as u32));
+            }
+        }
+    }
+
+    /// The code cache is full: everything goes.
+    fn flush_regions(&mut self) {
+        let Some(e) = &mut self.engine else { return };
+        e.stats.flushes += 1;
+        let live: Vec<RegionId> =
+            (0..e.regions.len() as RegionId).filter(|i| e.regions[*i as usize].is_some()).collect();
+        self.blocks.dead.extend(live);
+        self.drop_dead_regions();
+        if let Some(e) = &mut self.engine
+            && !e.running
+        {
+            e.bury();
+        }
+    }
+
+    /// Remembers where an indirect transfer went.
+    fn learn_target(&mut self, id: Id, serial: u64) {
+        use crate::block::End;
+        let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
+        let start = self.last_start;
+        if let Some(b) = self.blocks.alive(id, serial)
+            && matches!(b.end, End::Indirect | End::IndirectCall)
+            && b.profile.targets.len() < 8
+        {
+            let delta = lin.wrapping_sub(start) as i32;
+            if !b.profile.targets.contains(&delta) {
+                b.profile.targets.push(delta);
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Into compiled code and back: the only place that calls it, and the functions that it calls.
+#![expect(unsafe_code, reason = "compiled code is called through its address, and calls back with raw pointers")]
+
+use crate::bus::Bus;
+use crate::cpu::Cpu;
+use crate::fault::{Fault, Res};
+use crate::frame::exit;
+use crate::helpers;
+use crate::ir::Op;
+use crate::lift::{vector, x87};
+use crate::lower::trampoline::Jump;
+use crate::state::State;
+
+type Trampoline = unsafe extern "C" fn(*mut State, u64, u64) -> u32;
+
+pub(super) fn resolve_address() -> usize {
+    resolve as unsafe extern "C" fn(*mut State) -> u32 as usize
+}
+
+pub(super) fn operation_address() -> usize {
+    operation as unsafe extern "C" fn(*mut State, *const Op) -> u32 as usize
+}
+
+/// Makes the flag slots up to date.
+///
+/// # Safety
+/// `state` is the state that compiled code was entered with.
+unsafe extern "C" fn resolve(state: *mut State) -> u32 {
+    // SAFETY: compiled code passes on the pointer it was given, and nobody else uses the state meanwhile.
+    unsafe { (*state).resolve_flags() };
+    0
+}
+
+/// Runs one operation for compiled code. Returns 0, [`exit::FAULT`] or [`exit::STOP`].
+///
+/// # Safety
+/// `state` is the state that compiled code was entered with; `op` is one of the operations that its region keeps.
+unsafe extern "C" fn operation(state: *mut State, op: *const Op) -> u32 {
+    // SAFETY: [`run`] has put the addresses of the CPU and of its bus into the frame and touches neither until compiled
+    // code returns; `op` lives as long as the region.
+    let (cpu, bus, op) = unsafe {
+        let frame = &(*state).frame;
+        (&mut *(frame.cpu as *mut Cpu), &mut **(frame.bus as *mut &mut dyn Bus), &*op)
+    };
+    cpu.host_operation(bus, op)
+}
+
+impl Cpu {
+    fn host_operation(&mut self, bus: &mut dyn Bus, op: &Op) -> u32 {
+        let generation = self.shadow.generation;
+        let result = self.run_operation(bus, op);
+        match result {
+            Err(fault) => {
+                self.bail = false;
+                if let Some(e) = &mut self.engine {
+                    e.fault = Some(fault);
+                }
+                exit::FAULT
+            }
+            Ok(()) if std::mem::take(&mut self.bail) || self.shadow.generation != generation => exit::STOP,
+            Ok(()) => 0,
+        }
+    }
+
+    fn run_operation(&mut self, bus: &mut dyn Bus, op: &Op) -> Res<()> {
+        match *op {
+            Op::Fpu { op, sti, a, b } => {
+                if matches!(op, x87::FpuOp::CompareFlags | x87::FpuOp::CompareFlagsQuiet | x87::FpuOp::MoveIf) {
+                    self.state.resolve_flags();
+                }
+                x87::exec(&mut self.state, op, sti, a, b)
+            }
+            Op::Vec { op, dst, a, b, imm } => {
+                self.state.resolve_flags();
+                vector::exec(&mut self.state, op, dst, a, b, imm)
+            }
+            Op::Call { helper, dst, a, b, imm } => {
+                self.stats.helpers += 1;
+                self.state.resolve_flags();
+                helpers::call(self, bus, helper, dst, a, b, imm)
+            }
+            _ => {
+                self.state.resolve_flags();
+                self.plain_operation(bus, op)
+            }
+        }
+    }
+}
+
+/// Runs compiled code from `jump` until it is left. RIP and the count are exact afterwards.
+pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Res<u32> {
+    let view = usize::from(cpu.user());
+    let before = cpu.retired;
+    cpu.state.frame.left = (end - cpu.retired).min(i64::MAX as u64) as i64;
+    cpu.state.frame.table = cpu.shadow.table_address(view);
+    cpu.state.frame.ram = cpu.mem.ram().as_ptr() as usize;
+    let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
+    e.running = true;
+    e.end = end;
+    e.stats.entries += 1;
+    cpu.state.frame.jumps = e.jumps.as_ptr() as usize;
+    // SAFETY: the trampoline was built for exactly this signature.
+    let enter: Trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(e.trampoline) };
+    let mut bus: &mut dyn Bus = bus;
+    cpu.state.frame.bus = &raw mut bus as usize;
+    let this: *mut Cpu = cpu;
+    // SAFETY: `jump` comes from the jump cache, which holds regions that are installed and valid for the present mode
+    // and address space. Compiled code touches the state, guest memory behind checks, and the CPU and bus through
+    // `operation`, while this function touches none of them.
+    let why = unsafe {
+        (*this).state.frame.cpu = this as usize;
+        let state = &raw mut (*this).state;
+        enter(state, jump.code, jump.entry)
+    };
+    cpu.state.resolve_flags();
+    let left = cpu.state.frame.left;
+    cpu.retired = end.saturating_sub(left.max(0) as u64);
+    let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
+    e.running = false;
+    e.bury();
+    e.stats.retired += cpu.retired - before;
+    e.stats.exits[(why as usize).min(6)] += 1;
+    let fault = if why == exit::FAULT { e.fault.take() } else { None };
+    let new_task = fault.is_some_and(|f: Fault| f.dr6 & crate::system::NEW_TASK != 0);
+    if matches!(why, exit::MISS | exit::FAULT | exit::BUDGET | exit::STOP) && !new_task {
+        let frame = &cpu.state.frame;
+        cpu.state.rip = frame.rip_base.wrapping_add(frame.exit_delta as i64 as u64) & 0xffff_ffff;
+    }
+    match fault {
+        Some(fault) => Err(fault),
+        None => Ok(why),
+    }
+}

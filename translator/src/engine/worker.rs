@@ -1,0 +1,165 @@
+//! The compiler's thread: plans go in, hottest first, machine code comes out.
+
+use crate::ir::Op;
+use crate::lower::compile::{Code, Compiler, Effort};
+use crate::region::Plan;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// Plans that wait at most: what comes later is asked for again if it stays hot.
+const WAITING: usize = 256;
+
+type Finished = (Plan, Result<Code, String>);
+
+struct Job {
+    hot: u32,
+    order: usize,
+    plan: Plan,
+    effort: Effort,
+}
+
+impl PartialEq for Job {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Job {}
+impl PartialOrd for Job {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Job {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.hot.cmp(&other.hot).then(other.order.cmp(&self.order))
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: BinaryHeap<Job>,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    ready: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+/// The thread's handle, or the compiler itself when everything happens on the caller's thread.
+pub(super) struct Worker {
+    here: Option<Box<Compiler>>,
+    shared: Arc<Shared>,
+    finished: Option<Receiver<Finished>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    order: usize,
+    kept: Vec<Vec<Box<Op>>>,
+}
+
+impl Worker {
+    pub fn new(mut compiler: Compiler, synchronous: bool) -> Worker {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            ready: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+        });
+        let mut w = Worker {
+            here: None,
+            shared: Arc::clone(&shared),
+            finished: None,
+            thread: None,
+            order: 0,
+            kept: Vec::new(),
+        };
+        if synchronous {
+            w.here = Some(Box::new(compiler));
+            return w;
+        }
+        let (send, receive) = mpsc::channel();
+        w.finished = Some(receive);
+        w.thread = std::thread::Builder::new()
+            .name("ring86-compiler".into())
+            .spawn(move || {
+                while let Some(job) = next(&shared) {
+                    let code = compiler.compile(&job.plan, job.effort);
+                    if send.send((job.plan, code)).is_err() {
+                        return;
+                    }
+                    shared.ready.store(true, Ordering::Release);
+                }
+            })
+            .ok();
+        w
+    }
+
+    /// Hands a plan over. Comes back with the code at once if there is no thread.
+    pub fn submit(&mut self, hot: u32, plan: Plan, effort: Effort) -> Option<Finished> {
+        if let Some(compiler) = &mut self.here {
+            let code = compiler.compile(&plan, effort);
+            return Some((plan, code));
+        }
+        if self.shared.waiting.load(Ordering::Relaxed) >= WAITING {
+            return None;
+        }
+        self.order += 1;
+        let job = Job { hot, order: self.order, plan, effort };
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push(job);
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+        None
+    }
+
+    /// Something has been finished.
+    #[inline]
+    pub fn ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Relaxed)
+    }
+
+    /// Takes what has been finished.
+    pub fn take(&mut self) -> Option<Finished> {
+        self.shared.ready.store(false, Ordering::Relaxed);
+        let f = self.finished.as_ref()?.try_recv().ok()?;
+        self.shared.ready.store(true, Ordering::Relaxed);
+        Some(f)
+    }
+
+    /// Keeps operations that running code refers to.
+    pub fn keep(&mut self, kept: Vec<Box<Op>>) {
+        self.kept.push(kept);
+    }
+
+    /// No code is running.
+    pub fn release(&mut self) {
+        self.kept.clear();
+    }
+}
+
+fn next(shared: &Shared) -> Option<Job> {
+    let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if queue.closed {
+            return None;
+        }
+        if let Some(job) = queue.jobs.pop() {
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Some(job);
+        }
+        queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.shared.wake.notify_all();
+        if let Some(t) = self.thread.take() {
+            // A compiler that panicked has said so already.
+            let _ = t.join();
+        }
+    }
+}

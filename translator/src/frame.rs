@@ -1,0 +1,200 @@
+//! What compiled code keeps besides the architectural state: its frame, at the end of [`State`].
+//!
+//! Compiled code works on general registers in host registers and leaves the arithmetic flags *lazy*: instead of the
+//! four flag slots it stores the operation that made them and its operands. [`State::resolve_flags`] turns that into
+//! slots; it runs whenever compiled code is left or calls into the host, so that nobody else ever sees lazy flags.
+
+use crate::ir::Width;
+use crate::state::{SegReg, Segment, State, attr, eflags};
+
+/// Lazy flags: which operation made them. 0: the flag slots are up to date. Otherwise a base plus the width
+/// (see [`Width`]); a high half that is not 0 says that INC or DEC followed.
+pub mod lazy {
+    /// `a + b`.
+    pub const ADD: u32 = 1;
+    /// `a - b`.
+    pub const SUB: u32 = 5;
+    /// A logical operation with result `a`.
+    pub const LOGIC: u32 = 9;
+    /// In the high half: INC whose result is `over`. CF is that of the low half.
+    pub const INC: u32 = 1;
+    /// In the high half: DEC whose result is `over`.
+    pub const DEC: u32 = 5;
+}
+
+/// What a region's function returns: why compiled code was left.
+pub mod exit {
+    /// RIP is in place: look for the next region there.
+    pub const JUMP: u32 = 0;
+    /// The instruction at the exit needs the interpreter: an access missed, or something rare.
+    pub const MISS: u32 = 1;
+    /// A helper raised a fault.
+    pub const FAULT: u32 = 2;
+    /// Too few instructions are left for the next stretch.
+    pub const BUDGET: u32 = 3;
+    /// A helper asked to stop at this instruction boundary.
+    pub const STOP: u32 = 4;
+    /// A helper has set RIP and the run loop has to look at the state.
+    pub const DONE: u32 = 5;
+    /// As [`STOP`], with RIP in place.
+    pub const STOP_AT: u32 = 6;
+}
+
+/// A segment as compiled code checks it: an access of `n` bytes at `off` is allowed if `off + n <= read_end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Bounds {
+    /// Linear base address.
+    pub base: u64,
+    /// First offset that cannot be read; 0 when every access needs the slow path.
+    pub read_end: u64,
+    /// First offset that cannot be written; 0 when every access needs the slow path.
+    pub write_end: u64,
+}
+
+/// The frame. Addresses are only valid while [`crate::Cpu`] runs compiled code.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Frame {
+    /// Instructions that may still run.
+    pub left: i64,
+    /// RIP of the running region's anchor.
+    pub rip_base: u64,
+    /// Distance from the anchor to the instruction that compiled code was left at.
+    pub exit_delta: i32,
+    /// Number of the exit's site in the region, for statistics.
+    pub exit_site: u32,
+    /// Linear address that missed.
+    pub exit_addr: u64,
+    /// [`lazy`]: low half, high half.
+    pub lazy: u64,
+    /// First operand or result.
+    pub lazy_a: u64,
+    /// Second operand.
+    pub lazy_b: u64,
+    /// Result of the INC or DEC on top.
+    pub lazy_over: u64,
+    /// Permission bytes of the current view (checked window).
+    pub perm: usize,
+    /// Host address of linear address 0 in the current view (checked window).
+    pub window: usize,
+    /// Flat table of the current view.
+    pub table: usize,
+    /// Host address of RAM.
+    pub ram: usize,
+    /// The jump cache.
+    pub jumps: usize,
+    /// The CPU, for helpers.
+    pub cpu: usize,
+    /// A `&mut dyn Bus` on the caller's stack, for helpers.
+    pub bus: usize,
+    /// Segments in encoding order.
+    pub segs: [Bounds; 6],
+}
+
+impl State {
+    /// Makes the flag slots say what the lazy flags say.
+    #[inline]
+    pub(crate) fn resolve_flags(&mut self) {
+        if self.frame.lazy != 0 {
+            self.resolve_lazy();
+        }
+    }
+
+    #[cold]
+    fn resolve_lazy(&mut self) {
+        let (kind, over) = (self.frame.lazy as u32, (self.frame.lazy >> 32) as u32);
+        self.frame.lazy = 0;
+        let width = |n: u32| [Width::B, Width::W, Width::D, Width::Q][(n & 3) as usize];
+        let (a, b) = (self.frame.lazy_a, self.frame.lazy_b);
+        match kind {
+            0 => {}
+            lazy::ADD..lazy::SUB => {
+                let w = width(kind - lazy::ADD);
+                let (a, b) = (a & w.mask(), b & w.mask());
+                self.flags_add(w, a, b, a.wrapping_add(b) & w.mask());
+            }
+            lazy::SUB..lazy::LOGIC => {
+                let w = width(kind - lazy::SUB);
+                let (a, b) = (a & w.mask(), b & w.mask());
+                self.flags_sub(w, a, b, a.wrapping_sub(b) & w.mask());
+            }
+            _ => {
+                let w = width(kind - lazy::LOGIC);
+                self.flags_logic(w, a & w.mask());
+            }
+        }
+        if over == 0 {
+            return;
+        }
+        let cf = self.cf();
+        if over < lazy::DEC {
+            let w = width(over - lazy::INC);
+            let r = self.frame.lazy_over & w.mask();
+            self.flags_add(w, r.wrapping_sub(1) & w.mask(), 1, r);
+        } else {
+            let w = width(over - lazy::DEC);
+            let r = self.frame.lazy_over & w.mask();
+            self.flags_sub(w, r.wrapping_add(1) & w.mask(), 1, r);
+        }
+        self.set_cf(cf);
+    }
+
+    /// Recomputes the segments as compiled code checks them.
+    pub(crate) fn update_bounds(&mut self) {
+        let checks_rights = self.cr0 & crate::state::cr::PE != 0 && self.sys_flags & eflags::VM == 0;
+        for n in SegReg::ALL {
+            self.frame.segs[n as usize] = bounds(&self.segs[n as usize], checks_rights);
+        }
+    }
+}
+
+/// Expand-down and unusable segments take the slow path.
+fn bounds(s: &Segment, checks_rights: bool) -> Bounds {
+    let code = s.attr & attr::CODE != 0;
+    let simple = code || s.attr & attr::EC == 0;
+    let end = u64::from(s.limit) + 1;
+    let readable = simple && (!checks_rights || (s.present() && (!code || s.attr & attr::RW != 0)));
+    let writable = simple && (!checks_rights || (s.present() && !code && s.attr & attr::RW != 0));
+    Bounds {
+        base: s.base & 0xffff_ffff,
+        read_end: if readable { end } else { 0 },
+        write_end: if writable { end } else { 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    #[test]
+    fn lazy_flags_are_those_of_the_operation() {
+        let mut s = State::reset(Model::Max);
+        s.frame.lazy = u64::from(lazy::SUB + Width::D as u32);
+        (s.frame.lazy_a, s.frame.lazy_b) = (0, 1);
+        s.resolve_flags();
+        assert_eq!(s.arith_flags(), 0x95);
+        // INC of 7Fh on top keeps CF.
+        s.frame.lazy = u64::from(lazy::INC + Width::B as u32) << 32;
+        s.frame.lazy_over = 0x80;
+        s.resolve_flags();
+        assert_eq!(s.arith_flags(), 0x891);
+        assert_eq!(s.frame.lazy, 0);
+        s.frame.lazy = u64::from(lazy::LOGIC + Width::W as u32) | u64::from(lazy::DEC + Width::W as u32) << 32;
+        (s.frame.lazy_a, s.frame.lazy_over) = (3, 0x7fff);
+        s.resolve_flags();
+        assert_eq!(s.arith_flags(), 0x814);
+    }
+
+    #[test]
+    fn bounds_refuse_what_the_segment_refuses() {
+        let data = Segment { base: 0x1000, limit: 0xff, attr: attr::P | attr::S | attr::RW, selector: 8 };
+        assert_eq!(bounds(&data, true), Bounds { base: 0x1000, read_end: 0x100, write_end: 0x100 });
+        let down = Segment { attr: data.attr | attr::EC, ..data };
+        assert_eq!(bounds(&down, true).read_end, 0);
+        let code = Segment { attr: data.attr | attr::CODE, ..data };
+        assert_eq!((bounds(&code, true).read_end, bounds(&code, true).write_end), (0x100, 0));
+        assert_eq!(bounds(&Segment::default(), true).read_end, 0);
+    }
+}

@@ -1,0 +1,98 @@
+//! From a plan to machine code for this host.
+
+use super::{Host, Lowered, Mmu, lower};
+use crate::region::Plan;
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::FunctionBuilderContext;
+use std::time::{Duration, Instant};
+
+/// How much work goes into a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// Quick code.
+    None,
+    /// Optimised code.
+    Speed,
+}
+
+/// Machine code of a region.
+#[derive(Debug)]
+pub struct Code {
+    /// Position-independent bytes.
+    pub bytes: Vec<u8>,
+    /// What belongs to them.
+    pub lowered: Lowered,
+    /// Time it took.
+    pub time: Duration,
+}
+
+/// The parts of the compiler that are worth keeping from one region to the next.
+pub struct Compiler {
+    targets: [OwnedTargetIsa; 2],
+    context: Context,
+    builder: FunctionBuilderContext,
+    host: Host,
+    mmu: Mmu,
+}
+
+/// A target for this host.
+pub(super) fn target(effort: Effort) -> Result<OwnedTargetIsa, String> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", if effort == Effort::None { "none" } else { "speed" }),
+        ("regalloc_algorithm", "backtracking"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("unwind_info", "false"),
+        ("enable_probestack", "false"),
+        // A load that is reused across a store of the guest would be wrong: they may be the same memory.
+        ("enable_alias_analysis", "false"),
+        ("preserve_frame_pointers", "false"),
+    ] {
+        flags.set(name, value).map_err(|e| e.to_string())?;
+    }
+    let builder = cranelift_native::builder()?;
+    builder.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())
+}
+
+impl Compiler {
+    /// A compiler for this host. `resolve` and `operation` are the addresses in [`Host`].
+    ///
+    /// # Errors
+    /// If Cranelift has no code generator for this host.
+    pub fn new(resolve: usize, operation: usize, mmu: Mmu) -> Result<Self, String> {
+        let targets = [target(Effort::None)?, target(Effort::Speed)?];
+        let host = Host {
+            resolve,
+            operation,
+            convention: targets[0].default_call_conv(),
+            frontend: targets[0].frontend_config(),
+        };
+        Ok(Compiler { targets, context: Context::new(), builder: FunctionBuilderContext::new(), host, mmu })
+    }
+
+    /// Compiles a plan.
+    ///
+    /// # Errors
+    /// What Cranelift says; the plan then stays with the interpreter.
+    pub fn compile(&mut self, plan: &Plan, effort: Effort) -> Result<Code, String> {
+        let begun = Instant::now();
+        self.context.clear();
+        let lowered = lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
+        let isa = &*self.targets[effort as usize];
+        let compiled = self.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
+        if !compiled.buffer.relocs().is_empty() {
+            return Err("the code needs relocations".into());
+        }
+        Ok(Code { bytes: compiled.code_buffer().to_vec(), lowered, time: begun.elapsed() })
+    }
+
+    /// Cranelift's IR of a plan, for people to read.
+    pub fn show(&mut self, plan: &Plan) -> String {
+        self.context.clear();
+        lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
+        self.context.func.display().to_string()
+    }
+}

@@ -1,0 +1,382 @@
+//! Loads and stores of the guest: the check against the checked window or the flat table, shared by neighbouring
+//! accesses off one base register.
+
+use super::{Lowerer, Mmu, exits::Kind};
+use crate::frame::Bounds;
+use crate::ir::{Mem, Op, Width};
+use crate::mmu::shadow;
+use crate::state::{SegReg, mode, slot};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I8, I32, I64};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
+use std::collections::HashMap;
+
+/// Bits of a permission byte.
+pub(super) mod perm {
+    pub const R: i64 = 1;
+    pub const W: i64 = 2;
+    /// This page and the next.
+    pub const R2: i64 = 4;
+    pub const W2: i64 = 8;
+}
+
+/// Accesses further apart than this are checked apart.
+const SPAN: i32 = 2048;
+
+/// Accesses of one block that share a base: offsets from its value at some point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    lo: i32,
+    /// Behind the last byte.
+    hi: i32,
+    write_lo: i32,
+    write_hi: i32,
+}
+
+/// Which group each operation of a block belongs to, with its offset.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    of: HashMap<usize, (usize, i32)>,
+    all: Vec<Group>,
+}
+
+/// A check that holds: addresses `at + (offset - from)` for offsets in `from..to`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked {
+    group: usize,
+    from: i32,
+    to: i32,
+    write: bool,
+    at: Value,
+}
+
+/// Version of each general register as a base: a number and a constant distance from it.
+struct Bases {
+    version: [(u32, i32); 256],
+    next: u32,
+}
+
+impl Bases {
+    fn new() -> Self {
+        let mut b = Bases { version: [(0, 0); 256], next: 0 };
+        b.forget();
+        b
+    }
+    fn fresh(&mut self, s: u8) {
+        self.next += 1;
+        self.version[s as usize] = (self.next, 0);
+    }
+    /// Nothing is known: after a call.
+    fn forget(&mut self) {
+        for s in 0..=255 {
+            self.fresh(s);
+        }
+    }
+    fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Add { w: Width::D, dst, a, b, .. } if b.slot == slot::ZERO => {
+                let (v, off) = self.version[a as usize];
+                self.version[dst as usize] = (v, off.wrapping_add(b.imm));
+            }
+            Op::Sub { w: Width::D, dst, a, b, .. } if b.slot == slot::ZERO => {
+                let (v, off) = self.version[a as usize];
+                self.version[dst as usize] = (v, off.wrapping_sub(b.imm));
+            }
+            Op::Inc { w: Width::D, dst, a, .. } => {
+                let (v, off) = self.version[a as usize];
+                self.version[dst as usize] = (v, off.wrapping_add(1));
+            }
+            Op::Dec { w: Width::D, dst, a, .. } => {
+                let (v, off) = self.version[a as usize];
+                self.version[dst as usize] = (v, off.wrapping_sub(1));
+            }
+            Op::Lea { dst, mem } if mem.index == slot::ZERO && mem.asize == Width::D => {
+                let (v, off) = self.version[mem.base as usize];
+                self.version[dst as usize] = (v, off.wrapping_add(mem.disp));
+            }
+            Op::Mov { w: Width::D, dst, a } => self.version[dst as usize] = self.version[a as usize],
+            _ => {
+                if super::reloads(op) {
+                    self.forget();
+                } else {
+                    super::for_each_write(op, |s| self.fresh(s));
+                }
+            }
+        }
+    }
+}
+
+/// A memory operation's operand, its size, and whether it needs to write.
+fn access(op: &Op) -> Option<(&Mem, u32, bool)> {
+    match op {
+        Op::Load { w, mem, .. } => Some((mem, u32::from(w.bytes()), false)),
+        Op::Store { w, mem, .. } | Op::LoadRmw { w, mem, .. } => Some((mem, u32::from(w.bytes()), true)),
+        _ => None,
+    }
+}
+
+/// Groups the flat accesses of a block.
+pub(super) fn groups(ops: &[Op]) -> Groups {
+    let mut bases = Bases::new();
+    let mut found = Groups::default();
+    let mut open: HashMap<u32, usize> = HashMap::new();
+    for (i, op) in ops.iter().enumerate() {
+        if let Some((mem, size, write)) = access(op)
+            && mem.index == slot::ZERO
+            && mem.base != slot::ZERO
+            && mem.asize == Width::D
+        {
+            let (v, off) = bases.version[mem.base as usize];
+            let (lo, hi) = (off.wrapping_add(mem.disp), off.wrapping_add(mem.disp).saturating_add(size as i32));
+            let joined = open.get(&v).copied().filter(|g| {
+                let g = &found.all[*g];
+                i64::from(g.hi.max(hi)) - i64::from(g.lo.min(lo)) <= i64::from(SPAN)
+            });
+            let g = joined.unwrap_or_else(|| {
+                found.all.push(Group { lo, hi, write_lo: i32::MAX, write_hi: i32::MIN });
+                open.insert(v, found.all.len() - 1);
+                found.all.len() - 1
+            });
+            let group = &mut found.all[g];
+            (group.lo, group.hi) = (group.lo.min(lo), group.hi.max(hi));
+            if write {
+                (group.write_lo, group.write_hi) = (group.write_lo.min(lo), group.write_hi.max(hi));
+            }
+            found.of.insert(i, (g, lo));
+        }
+        bases.step(op);
+    }
+    found
+}
+
+impl Lowerer<'_, '_> {
+    /// The offset of a memory operand, zero-extended.
+    pub(super) fn offset(&mut self, m: &Mem) -> Value {
+        let disp = self.b.ins().iconst(I32, i64::from(m.disp as u32));
+        let mut sum = None;
+        if m.base != slot::ZERO {
+            let v = self.g(m.base);
+            sum = Some(self.b.ins().ireduce(I32, v));
+        }
+        if m.index != slot::ZERO {
+            let v = self.g(m.index);
+            let v = self.b.ins().ireduce(I32, v);
+            let v = if m.scale == 0 { v } else { self.b.ins().ishl_imm_u(v, i64::from(m.scale)) };
+            sum = Some(match sum {
+                Some(s) => self.b.ins().iadd(s, v),
+                None => v,
+            });
+        }
+        let v = match sum {
+            Some(s) if m.disp == 0 => s,
+            Some(s) => self.b.ins().iadd(s, disp),
+            None => disp,
+        };
+        let v = if m.asize == Width::W { self.b.ins().band_imm_u(v, 0xffff) } else { v };
+        self.b.ins().uextend(I64, v)
+    }
+
+    /// Leaves for the interpreter unless `span` bytes at linear `addr` (a 64-bit value below 2^32) are plain memory with
+    /// the rights asked for. Returns their host address.
+    fn check(&mut self, addr: Value, span: u32, write: bool) -> Value {
+        let page = self.b.ins().ushr_imm_u(addr, 12);
+        let miss = self.exit_with_address(Kind::Miss);
+        let args = [BlockArg::Value(addr)];
+        let fits = |s: &mut Self| {
+            let at = s.b.ins().band_imm_u(addr, 0xfff);
+            s.b.ins().icmp_imm_u(IntCC::UnsignedLessThanOrEqual, at, i64::from(4096 - span))
+        };
+        let go = self.b.create_block();
+        match self.mmu {
+            Mmu::Window => {
+                let p = self.b.ins().iadd(self.perm, page);
+                let p = self.b.ins().load(I8, super::trusted(), p, 0);
+                let (one, two) = if write { (perm::W, perm::W2) } else { (perm::R, perm::R2) };
+                if span == 1 {
+                    let t = self.b.ins().band_imm_u(p, one);
+                    self.b.ins().brif(t, go, &[], miss, &args);
+                } else {
+                    let t = self.b.ins().band_imm_u(p, two);
+                    let second = self.cold_block();
+                    self.b.ins().brif(t, go, &[], second, &[]);
+                    self.enter(second);
+                    let t = self.b.ins().band_imm_u(p, one);
+                    let zero = self.b.ins().iconst(I8, 0);
+                    let t = self.b.ins().icmp(IntCC::NotEqual, t, zero);
+                    let inside = fits(self);
+                    let t = self.b.ins().band(t, inside);
+                    self.b.ins().brif(t, go, &[], miss, &args);
+                }
+                self.enter(go);
+                self.b.ins().iadd(self.window, addr)
+            }
+            Mmu::Table => {
+                let at = self.b.ins().ishl_imm_u(page, 3);
+                let at = self.b.ins().iadd(self.table, at);
+                let e = self.b.ins().load(I64, super::trusted(), at, 0);
+                let need = (if write { shadow::W } else { shadow::R }) as i64;
+                let t = self.b.ins().band_imm_u(e, need | shadow::IO as i64);
+                let mut t = self.b.ins().icmp_imm_u(IntCC::Equal, t, need);
+                if span > 1 {
+                    let inside = fits(self);
+                    t = self.b.ins().band(t, inside);
+                }
+                self.b.ins().brif(t, go, &[], miss, &args);
+                self.enter(go);
+                let frame = self.b.ins().band_imm_s(e, -4096);
+                let frame = self.b.ins().iadd(self.ram, frame);
+                let at = self.b.ins().band_imm_u(addr, 0xfff);
+                self.b.ins().iadd(frame, at)
+            }
+        }
+    }
+
+    /// Host address and displacement of a flat access by operation `i`.
+    fn flat(&mut self, i: usize, mem: &Mem, size: u32, write: bool) -> (Value, i32) {
+        let addr = |s: &mut Self| s.offset(mem);
+        let Some(&(g, lo)) = self.groups.of.get(&i) else {
+            if let Some((_, at)) = self.rmw.filter(|(m, _)| write && m == mem) {
+                return (at, 0);
+            }
+            let a = addr(self);
+            let at = self.check(a, size, write);
+            if write {
+                self.rmw = Some((*mem, at));
+            }
+            return (at, 0);
+        };
+        let hi = lo + size as i32;
+        let known = self.checked.iter().find(|c| c.group == g && c.from <= lo && hi <= c.to && (c.write || !write));
+        if let Some(c) = known {
+            return (c.at, lo - c.from);
+        }
+        let group = self.groups.all[g];
+        // The first access looks at all that are to come; a first write behind reads looks at the writes.
+        let seen = self.checked.iter().any(|c| c.group == g);
+        let (from, to) = match (write, seen) {
+            (true, true) => (group.write_lo, group.write_hi),
+            _ => (group.lo, group.hi),
+        };
+        let a = addr(self);
+        let a = if from == lo {
+            a
+        } else {
+            let a = self.b.ins().ireduce(I32, a);
+            let a = self.b.ins().iadd_imm_s(a, i64::from(from) - i64::from(lo));
+            self.b.ins().uextend(I64, a)
+        };
+        let at = self.check(a, (to - from) as u32, write);
+        self.checked.push(Checked { group: g, from, to, write, at });
+        (at, lo - from)
+    }
+
+    /// Host address of an access through a segment.
+    fn segmented(&mut self, mem: &Mem, size: u32, write: bool, aligned: bool) -> Value {
+        let off = self.offset(mem);
+        let flat = self.plan.mode & mode::FLAT << mem.seg as u32 != 0 && !(write && mem.seg == SegReg::Cs);
+        let addr = if flat {
+            off
+        } else {
+            let at = super::bounds_offset(mem.seg);
+            let end = at
+                + if write {
+                    core::mem::offset_of!(Bounds, write_end)
+                } else {
+                    core::mem::offset_of!(Bounds, read_end)
+                };
+            let end = self.frame_load(I64, end);
+            let last = self.b.ins().iadd_imm_u(off, i64::from(size));
+            let inside = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, last, end);
+            self.leave_unless(inside);
+            let base = self.frame_load(I64, at + core::mem::offset_of!(Bounds, base));
+            let a = self.b.ins().iadd(base, off);
+            let a = self.b.ins().ireduce(I32, a);
+            self.b.ins().uextend(I64, a)
+        };
+        if aligned {
+            let low = self.b.ins().band_imm_u(addr, i64::from(size - 1));
+            let ok = self.b.ins().icmp_imm_u(IntCC::Equal, low, 0);
+            self.leave_unless(ok);
+        }
+        self.check(addr, size, write)
+    }
+
+    fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
+        let f = super::guest();
+        match w {
+            Width::B => self.b.ins().uload8(I64, f, at, disp),
+            Width::W => self.b.ins().uload16(I64, f, at, disp),
+            Width::D => self.b.ins().uload32(f, at, disp),
+            Width::Q => self.b.ins().load(I64, f, at, disp),
+        }
+    }
+
+    fn write_at(&mut self, w: Width, v: Value, at: Value, disp: i32) {
+        let f = super::guest();
+        match w {
+            Width::B => self.b.ins().istore8(f, v, at, disp),
+            Width::W => self.b.ins().istore16(f, v, at, disp),
+            Width::D => self.b.ins().istore32(f, v, at, disp),
+            Width::Q => self.b.ins().store(f, v, at, disp),
+        };
+    }
+
+    /// Lowers operation `i` if it is an access to memory. False if it is something else.
+    pub(super) fn memory_op(&mut self, i: usize, op: &Op) -> bool {
+        match *op {
+            Op::Load { w, dst, ref mem } => {
+                let (at, d) = self.flat(i, mem, u32::from(w.bytes()), false);
+                let v = self.read_at(w, at, d);
+                self.p(dst, v);
+            }
+            Op::LoadRmw { w, dst, ref mem } => {
+                let (at, d) = self.flat(i, mem, u32::from(w.bytes()), true);
+                let v = self.read_at(w, at, d);
+                self.p(dst, v);
+            }
+            Op::Store { w, a, ref mem } => {
+                let (at, d) = self.flat(i, mem, u32::from(w.bytes()), true);
+                let v = self.g(a);
+                self.write_at(w, v, at, d);
+            }
+            Op::LoadSeg { w, dst, ref mem } => {
+                let at = self.segmented(mem, u32::from(w.bytes()), false, false);
+                let v = self.read_at(w, at, 0);
+                self.p(dst, v);
+            }
+            Op::LoadRmwSeg { w, dst, ref mem } => {
+                let at = self.segmented(mem, u32::from(w.bytes()), true, false);
+                let v = self.read_at(w, at, 0);
+                self.p(dst, v);
+                self.rmw = Some((*mem, at));
+            }
+            Op::StoreSeg { w, a, ref mem } => {
+                let at = match self.rmw.filter(|(m, _)| m == mem) {
+                    Some((_, at)) => at,
+                    None => self.segmented(mem, u32::from(w.bytes()), true, false),
+                };
+                let v = self.g(a);
+                self.write_at(w, v, at, 0);
+            }
+            Op::ProbeSeg { w, ref mem } => {
+                self.segmented(mem, u32::from(w.bytes()), true, false);
+            }
+            Op::LoadV { dst, ref mem, aligned } => {
+                let at = self.segmented(mem, 16, false, aligned);
+                for half in [0, 8] {
+                    let v = self.read_at(Width::Q, at, half);
+                    self.state_store(v, super::vector_offset(dst) + half as usize);
+                }
+            }
+            Op::StoreV { a, ref mem, aligned } => {
+                let at = self.segmented(mem, 16, true, aligned);
+                for half in [0, 8] {
+                    let v = self.state_load(I64, super::vector_offset(a) + half as usize);
+                    self.write_at(Width::Q, v, at, half);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+}

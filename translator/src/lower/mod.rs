@@ -1,0 +1,693 @@
+//! IR to Cranelift: one function for each region.
+//!
+//! The eight general registers are SSA variables, loaded at the entries and stored at the exits; flags are symbolic
+//! (see [`flags`]); guest memory is reached through a check (see [`memory`]); what cannot be said in Cranelift's IR is
+//! a call of the interpreter's own code (see [`calls`]). A cold way out stores everything as it was at the start of an
+//! instruction, so that the interpreter can run that instruction with all its faults (see [`exits`]).
+
+mod calls;
+pub mod compile;
+mod exits;
+mod flags;
+mod int;
+mod memory;
+mod order;
+pub mod trampoline;
+
+use crate::block::End;
+use crate::frame::{Bounds, Frame, exit};
+use crate::ir::{Mem, Op, Width};
+use crate::region::Plan;
+use crate::state::{SegReg, State, VSlot, slot};
+use core::mem::offset_of;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I8, I16, I32, I64};
+use cranelift_codegen::ir::{
+    AbiParam, Block, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type, UserFuncName, Value,
+};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variable};
+use exits::{Kind, Snapshot};
+use flags::Fl;
+
+/// How compiled code reaches guest memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mmu {
+    /// The flat shadow table.
+    #[default]
+    Table,
+    /// The checked window.
+    Window,
+}
+
+/// Addresses of the host functions that compiled code calls, and how to call them.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// `fn(state)`: makes the flag slots up to date.
+    pub resolve: usize,
+    /// `fn(state, &Op)`: runs one operation; returns an [`exit`] code, 0 to go on.
+    pub operation: usize,
+    /// The host's calling convention.
+    pub convention: CallConv,
+    /// What the function builder wants to know of the target.
+    pub frontend: TargetFrontendConfig,
+}
+
+/// A lowered region besides its Cranelift function.
+#[derive(Debug, Default)]
+pub struct Lowered {
+    /// Operations that the code refers to by address: they must live as long as the code.
+    #[expect(clippy::vec_box, reason = "the addresses are in the code")]
+    pub kept: Vec<Box<Op>>,
+    /// Deltas of the entries, in the order of the entry numbers.
+    pub entries: Vec<i32>,
+}
+
+fn ty(w: Width) -> Type {
+    match w {
+        Width::B => I8,
+        Width::W => I16,
+        Width::D => I32,
+        Width::Q => I64,
+    }
+}
+
+/// Accesses to the state: always mapped and aligned.
+fn trusted() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+/// Accesses to guest memory behind a check: they do not trap but need not be aligned. Little-endian on every host.
+fn guest() -> MemFlagsData {
+    MemFlagsData::new().with_notrap().with_endianness(cranelift_codegen::ir::Endianness::Little)
+}
+
+fn slot_offset(s: u8) -> usize {
+    offset_of!(State, slots) + s as usize * 8
+}
+
+fn vector_offset(v: VSlot) -> usize {
+    offset_of!(State, vectors) + usize::from(v & 31) * 16
+}
+
+fn bounds_offset(seg: SegReg) -> usize {
+    offset_of!(Frame, segs) + seg as usize * size_of::<Bounds>()
+}
+
+/// True if nothing is known of the registers after `op`.
+fn reloads(op: &Op) -> bool {
+    matches!(op, Op::Call { .. } | Op::Fpu { .. } | Op::Vec { .. } | Op::Bcd { .. } | Op::Rcl { .. } | Op::Rcr { .. })
+        || (calls::reach(op) == Some(calls::Reach::All) && !inline(op))
+}
+
+/// Operations that [`calls::reach`] names but that are usually lowered inline.
+fn inline(op: &Op) -> bool {
+    match *op {
+        Op::Rcl { b, .. } | Op::Rcr { b, .. } => b.slot == slot::ZERO && b.imm == 1,
+        Op::Shld { w, .. } | Op::Shrd { w, .. } => w == Width::D,
+        Op::Mul { w, .. } | Op::Imul { w, .. } | Op::Div { w, .. } => w != Width::Q,
+        _ => false,
+    }
+}
+
+/// The slots that an operation writes, helpers' results apart.
+fn for_each_write(op: &Op, mut f: impl FnMut(u8)) {
+    match *op {
+        Op::Const { dst, .. }
+        | Op::Mov { dst, .. }
+        | Op::Sext { dst, .. }
+        | Op::Insert { dst, .. }
+        | Op::High8 { dst, .. }
+        | Op::Lea { dst, .. }
+        | Op::Eip { dst, .. }
+        | Op::Add { dst, .. }
+        | Op::Adc { dst, .. }
+        | Op::Sub { dst, .. }
+        | Op::Sbb { dst, .. }
+        | Op::And { dst, .. }
+        | Op::Or { dst, .. }
+        | Op::Xor { dst, .. }
+        | Op::Inc { dst, .. }
+        | Op::Dec { dst, .. }
+        | Op::Neg { dst, .. }
+        | Op::Not { dst, .. }
+        | Op::Shl { dst, .. }
+        | Op::Shr { dst, .. }
+        | Op::Sar { dst, .. }
+        | Op::Rol { dst, .. }
+        | Op::Ror { dst, .. }
+        | Op::Rcl { dst, .. }
+        | Op::Rcr { dst, .. }
+        | Op::Shld { dst, .. }
+        | Op::Shrd { dst, .. }
+        | Op::Imul { dst, .. }
+        | Op::Bsf { dst, .. }
+        | Op::Bsr { dst, .. }
+        | Op::Bit { dst, .. }
+        | Op::Bswap { dst, .. }
+        | Op::Cond { dst, .. }
+        | Op::Select { dst, .. }
+        | Op::IsZero { dst, .. }
+        | Op::GetFlags { dst }
+        | Op::Load { dst, .. }
+        | Op::LoadRmw { dst, .. }
+        | Op::LoadSeg { dst, .. }
+        | Op::LoadRmwSeg { dst, .. }
+        | Op::GetV { dst, .. }
+        | Op::Call { dst, .. } => f(dst),
+        Op::Mul { lo, hi, .. } => {
+            f(lo);
+            f(hi);
+        }
+        Op::Div { quot, rem, .. } => {
+            f(quot);
+            f(rem);
+        }
+        Op::Fpu { a, b, .. } => {
+            f(a);
+            f(b);
+        }
+        _ => {}
+    }
+}
+
+/// The state of lowering.
+struct Lowerer<'a, 'b> {
+    b: FunctionBuilder<'b>,
+    plan: &'a Plan,
+    order: order::Order,
+    mmu: Mmu,
+    host: Host,
+    st: Value,
+    perm: Value,
+    window: Value,
+    table: Value,
+    ram: Value,
+    regs: [Variable; 8],
+    left: Variable,
+    /// Cranelift's block for each block of the plan.
+    blocks: Vec<Block>,
+    signatures: [Option<SigRef>; 8],
+    kept: Vec<Box<Op>>,
+    exits: Vec<exits::Exit>,
+    trace_calls: bool,
+
+    // The block being lowered.
+    block: usize,
+    left_value: Option<Value>,
+    /// Registers whose value is known in this block.
+    cur: [Option<Value>; 8],
+    /// Registers whose variable has to be set at the block's end.
+    written: u8,
+    /// Registers whose value differs from the state's.
+    dirty: u8,
+    temps: Box<[Option<Value>; 256]>,
+    spilled: Box<[bool; 256]>,
+    fl: Fl,
+    groups: memory::Groups,
+    checked: Vec<memory::Checked>,
+
+    // The instruction being lowered.
+    snap: Snapshot,
+    next_delta: i32,
+    miss: Option<Block>,
+    rmw: Option<(Mem, Value)>,
+    stop: Option<Value>,
+}
+
+/// The signature of every region: `fn(state, entry number) -> exit code`.
+pub fn signature(convention: CallConv) -> Signature {
+    let mut s = Signature::new(convention);
+    s.params = vec![AbiParam::new(I64), AbiParam::new(I64)];
+    s.returns = vec![AbiParam::new(I32)];
+    s
+}
+
+/// Lowers a plan into `func`.
+pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &Plan, mmu: Mmu, host: Host) -> Lowered {
+    func.signature = signature(host.convention);
+    func.name = UserFuncName::user(0, 0);
+    let mut b = FunctionBuilder::new(func, fc);
+    let head = b.create_block();
+    b.append_block_params_for_function_params(head);
+    b.switch_to_block(head);
+    b.seal_block(head);
+    let (st, number) = (b.block_params(head)[0], b.block_params(head)[1]);
+    let regs = std::array::from_fn(|_| b.declare_var(I64));
+    let left = b.declare_var(I64);
+    let blocks: Vec<Block> = plan.blocks.iter().map(|_| b.create_block()).collect();
+    let order = order::Order::new(plan);
+    let snap = Snapshot { regs: [None; 8], dirty: 0, fl: Fl::Memory, done: 0, delta: 0 };
+    let mut l = Lowerer {
+        b,
+        plan,
+        order,
+        mmu,
+        host,
+        st,
+        perm: st,
+        window: st,
+        table: st,
+        ram: st,
+        regs,
+        left,
+        blocks,
+        signatures: [None; 8],
+        kept: Vec::new(),
+        exits: Vec::new(),
+        trace_calls: log::log_enabled!(log::Level::Trace),
+        block: 0,
+        left_value: None,
+        cur: [None; 8],
+        written: 0,
+        dirty: 0,
+        temps: Box::new([None; 256]),
+        spilled: Box::new([false; 256]),
+        fl: Fl::Memory,
+        groups: memory::Groups::default(),
+        checked: Vec::new(),
+        snap,
+        next_delta: 0,
+        miss: None,
+        rmw: None,
+        stop: None,
+    };
+    let entries = l.head(number);
+    l.body();
+    l.emit_exits();
+    l.b.seal_all_blocks();
+    let Lowerer { b, kept, .. } = l;
+    b.finalize(host.frontend);
+    Lowered { kept, entries }
+}
+
+impl Lowerer<'_, '_> {
+    /// Continues in a block all of whose predecessors are known.
+    fn enter(&mut self, block: Block) {
+        self.b.switch_to_block(block);
+        self.b.seal_block(block);
+    }
+
+    fn cold_block(&mut self) -> Block {
+        let block = self.b.create_block();
+        self.b.set_cold_block(block);
+        block
+    }
+
+    fn state_load(&mut self, ty: Type, offset: usize) -> Value {
+        self.b.ins().load(ty, trusted(), self.st, offset as i32)
+    }
+
+    fn state_store(&mut self, v: Value, offset: usize) {
+        self.b.ins().store(trusted(), v, self.st, offset as i32);
+    }
+
+    fn frame_load(&mut self, ty: Type, offset: usize) -> Value {
+        self.state_load(ty, offset_of!(State, frame) + offset)
+    }
+
+    fn frame_store(&mut self, v: Value, offset: usize) {
+        self.state_store(v, offset_of!(State, frame) + offset);
+    }
+
+    /// RIP of the place `delta` from the anchor.
+    fn rip(&mut self, delta: i32) -> Value {
+        if let Some(f) = self.plan.fixed {
+            let rip = f.rip.wrapping_add(delta as i64 as u64) & 0xffff_ffff;
+            return self.b.ins().iconst(I64, rip as i64);
+        }
+        let base = self.frame_load(I64, offset_of!(Frame, rip_base));
+        if delta == 0 {
+            return base;
+        }
+        let v = self.b.ins().ireduce(I32, base);
+        let v = self.b.ins().iadd_imm_s(v, i64::from(delta));
+        self.b.ins().uextend(I64, v)
+    }
+
+    /// A slot's value, zero-extended.
+    fn g(&mut self, s: u8) -> Value {
+        match s {
+            0..8 => {
+                if let Some(v) = self.cur[s as usize] {
+                    return v;
+                }
+                let v = self.b.use_var(self.regs[s as usize]);
+                self.cur[s as usize] = Some(v);
+                v
+            }
+            slot::ZERO => self.b.ins().iconst(I64, 0),
+            slot::TEMP.. => {
+                if let Some(v) = self.temps[s as usize] {
+                    return v;
+                }
+                let v = self.state_load(I64, slot_offset(s));
+                self.temps[s as usize] = Some(v);
+                self.spilled[s as usize] = true;
+                v
+            }
+            _ => self.state_load(I64, slot_offset(s)),
+        }
+    }
+
+    /// Sets a slot to a zero-extended value.
+    fn p(&mut self, s: u8, v: Value) {
+        match s {
+            0..8 => {
+                self.cur[s as usize] = Some(v);
+                self.written |= 1 << s;
+                self.dirty |= 1 << s;
+            }
+            slot::TEMP.. => {
+                self.temps[s as usize] = Some(v);
+                self.spilled[s as usize] = false;
+            }
+            slot::ZERO => {}
+            _ => self.state_store(v, slot_offset(s)),
+        }
+    }
+
+    /// Instructions left at the start of the block.
+    fn left_now(&mut self) -> Value {
+        if let Some(v) = self.left_value {
+            return v;
+        }
+        let v = self.b.use_var(self.left);
+        self.left_value = Some(v);
+        v
+    }
+
+    fn block_instructions(&self) -> i64 {
+        self.plan.blocks[self.block].marks.len() as i64
+    }
+
+    /// Loads what the whole region needs and goes to the entry asked for. Returns the deltas of the entries.
+    fn head(&mut self, number: Value) -> Vec<i32> {
+        match self.mmu {
+            Mmu::Window => {
+                self.perm = self.frame_load(I64, offset_of!(Frame, perm));
+                self.window = self.frame_load(I64, offset_of!(Frame, window));
+            }
+            Mmu::Table => {
+                self.table = self.frame_load(I64, offset_of!(Frame, table));
+                self.ram = self.frame_load(I64, offset_of!(Frame, ram));
+            }
+        }
+        for r in 0..8 {
+            let v = self.state_load(I64, slot_offset(r));
+            self.b.def_var(self.regs[r as usize], v);
+        }
+        let left = self.frame_load(I64, offset_of!(Frame, left));
+        self.b.def_var(self.left, left);
+        let all: Vec<usize> = (0..self.plan.blocks.len()).filter(|i| self.plan.blocks[*i].entry).collect();
+        let stubs: Vec<Block> = all.iter().map(|_| self.b.create_block()).collect();
+        if let [only] = stubs[..] {
+            self.b.ins().jump(only, &[]);
+        } else {
+            let mut s = Switch::new();
+            for (n, stub) in stubs.iter().enumerate().skip(1) {
+                s.set_entry(n as u128, *stub);
+            }
+            s.emit(&mut self.b, number, stubs[0]);
+        }
+        for (i, stub) in all.iter().zip(&stubs) {
+            self.enter(*stub);
+            let delta = self.plan.blocks[*i].delta;
+            let rip = self.state_load(I64, offset_of!(State, rip));
+            let base = self.b.ins().ireduce(I32, rip);
+            let base = self.b.ins().iadd_imm_s(base, -i64::from(delta));
+            let base = self.b.ins().uextend(I64, base);
+            self.frame_store(base, offset_of!(Frame, rip_base));
+            self.snap = Snapshot { regs: [None; 8], dirty: 0, fl: Fl::Memory, done: 0, delta };
+            self.left_value = Some(left);
+            self.need(self.order.need[*i], self.blocks[*i]);
+        }
+        all.iter().map(|i| self.plan.blocks[*i].delta).collect()
+    }
+
+    /// Goes on to `to` if `n` instructions may still run from this instruction on; otherwise leaves before it.
+    fn need(&mut self, n: i64, to: Block) {
+        let out = self.exit_before(Kind::Budget);
+        let left = self.left_now();
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, n + self.snap.done);
+        self.b.ins().brif(enough, to, &[], out, &[]);
+    }
+
+    fn body(&mut self) {
+        let sequence = self.order.sequence.clone();
+        let mut flags_out: Vec<Option<Fl>> = vec![None; self.plan.blocks.len()];
+        for i in sequence {
+            self.begin(i, &flags_out);
+            let block = &self.plan.blocks[i];
+            let mut mark = 0;
+            for (n, op) in block.ops.iter().enumerate() {
+                if block.marks.get(mark).is_some_and(|m| usize::from(m.op) == n) {
+                    if mark > 0 {
+                        self.stop_here();
+                    }
+                    self.instruction(i, mark);
+                    mark += 1;
+                }
+                if op.is_terminator() {
+                    flags_out[i] = Some(self.fl);
+                    self.terminate(i, op, &mut flags_out);
+                    break;
+                }
+                self.operation(n, op);
+            }
+        }
+    }
+
+    /// Starts a block.
+    fn begin(&mut self, i: usize, flags_out: &[Option<Fl>]) {
+        self.b.switch_to_block(self.blocks[i]);
+        self.block = i;
+        self.left_value = None;
+        self.cur = [None; 8];
+        self.written = 0;
+        self.dirty = self.order.dirty_in[i];
+        self.fl = self.order.inherits[i].and_then(|p| flags_out[p]).unwrap_or(Fl::Memory);
+        self.groups = memory::groups(&self.plan.blocks[i].ops);
+        self.checked.clear();
+        self.stop = None;
+    }
+
+    /// Starts an instruction.
+    fn instruction(&mut self, i: usize, n: usize) {
+        let block = &self.plan.blocks[i];
+        let delta = block.delta.wrapping_add(i32::from(block.marks[n].offset));
+        self.next_delta = block.marks.get(n + 1).map_or(delta, |m| block.delta.wrapping_add(i32::from(m.offset)));
+        self.temps.fill(None);
+        self.spilled.fill(false);
+        self.miss = None;
+        self.rmw = None;
+        self.snap = Snapshot { regs: self.cur, dirty: self.dirty, fl: self.fl, done: n as i64, delta };
+        if n + 1 == block.marks.len()
+            && let Some(need) = self.order.latch[i]
+        {
+            let go = self.b.create_block();
+            self.need(need, go);
+            self.enter(go);
+        }
+    }
+
+    fn operation(&mut self, n: usize, op: &Op) {
+        match *op {
+            Op::Nop => {}
+            Op::Undefined | Op::NotAvailable => self.always_leave(),
+            Op::CheckTarget { a } => {
+                let v = self.g(a);
+                self.check_limit(v);
+            }
+            Op::GetV { dst, a, hi } => {
+                let v = self.state_load(I64, vector_offset(a) + if hi { 8 } else { 0 });
+                self.p(dst, v);
+            }
+            Op::SetV { dst, a, hi, clear } => {
+                let v = self.g(a);
+                self.state_store(v, vector_offset(dst) + if hi { 8 } else { 0 });
+                if clear {
+                    let zero = self.b.ins().iconst(I64, 0);
+                    self.state_store(zero, vector_offset(dst) + if hi { 0 } else { 8 });
+                }
+            }
+            Op::MovV { dst, a } => {
+                for half in [0, 8] {
+                    let v = self.state_load(I64, vector_offset(a) + half);
+                    self.state_store(v, vector_offset(dst) + half);
+                }
+            }
+            _ if self.memory_op(n, op) || self.int_op(op) => {}
+            _ => match calls::reach(op) {
+                Some(reach) => self.call_op(op, reach),
+                None => self.always_leave(),
+            },
+        }
+    }
+
+    /// Sets the variables for the blocks that follow.
+    fn commit(&mut self) {
+        for r in 0..8 {
+            if self.written >> r & 1 != 0
+                && let Some(v) = self.cur[r]
+            {
+                self.b.def_var(self.regs[r], v);
+            }
+        }
+        let left = self.left_now();
+        let n = self.block_instructions();
+        let left = self.b.ins().iadd_imm_s(left, -n);
+        self.b.def_var(self.left, left);
+    }
+
+    /// Where a static edge goes: a block of the region, or out.
+    fn edge(&self, i: usize, rel: i32, wide: bool) -> Option<usize> {
+        self.plan.target(i, rel, wide).and_then(|d| self.plan.at(d))
+    }
+
+    fn terminate(&mut self, i: usize, op: &Op, flags_out: &mut [Option<Fl>]) {
+        let stop = self.take_stop();
+        match *op {
+            Op::Jump { w, rel } => self.go(i, rel, w == Width::D, stop),
+            Op::Fall { rel } => self.go(i, rel, true, stop),
+            Op::Branch { cc, w, taken, fall } => {
+                let c = self.cond(cc);
+                flags_out[i] = Some(self.fl);
+                self.branch(i, c, w == Width::D, taken, fall, stop);
+            }
+            Op::BranchIf { c, w, taken, fall } => {
+                let c = self.g(c);
+                self.branch(i, c, w == Width::D, taken, fall, stop);
+            }
+            Op::JumpInd { a } => self.indirect(i, a, stop),
+            _ => self.leave_done(),
+        }
+    }
+
+    /// What the code segment forbids, or a target that wraps, is the interpreter's.
+    fn outside(&mut self, i: usize, rel: i32, wide: bool) {
+        match self.plan.target(i, rel, wide) {
+            Some(delta) => self.leave(Ok(delta), exit::JUMP),
+            None if self.plan.fixed.is_none() => {
+                let delta = self.plan.blocks[i].delta.wrapping_add(rel);
+                let rip = self.rip(delta);
+                let rip = self.b.ins().band_imm_u(rip, 0xffff);
+                self.leave(Err(rip), exit::JUMP);
+            }
+            None => {
+                let out = self.exit_before(Kind::Miss);
+                self.b.ins().jump(out, &[]);
+            }
+        }
+    }
+
+    fn go(&mut self, i: usize, rel: i32, wide: bool, stop: Option<Value>) {
+        if let Some(stop) = stop {
+            let (out, on) = (self.cold_block(), self.b.create_block());
+            self.b.ins().brif(stop, out, &[], on, &[]);
+            self.enter(out);
+            match self.plan.target(i, rel, wide) {
+                Some(delta) => self.leave(Ok(delta), exit::STOP_AT),
+                None => self.outside(i, rel, wide),
+            }
+            self.enter(on);
+        }
+        match self.edge(i, rel, wide) {
+            Some(to) => {
+                self.flags_for(&[to]);
+                self.commit();
+                self.b.ins().jump(self.blocks[to], &[]);
+            }
+            None => self.outside(i, rel, wide),
+        }
+    }
+
+    fn branch(&mut self, i: usize, c: Value, wide: bool, taken: i32, fall: i32, stop: Option<Value>) {
+        let (to, next) = (self.edge(i, taken, wide), self.edge(i, fall, true));
+        let (to, next) = if stop.is_some() { (None, None) } else { (to, next) };
+        let inside: Vec<usize> = to.into_iter().chain(next).collect();
+        self.flags_for(&inside);
+        self.commit();
+        let (a, b) = (self.arm(to), self.arm(next));
+        self.b.ins().brif(c, a, &[], b, &[]);
+        let (fl, dirty, cur) = (self.fl, self.dirty, self.cur);
+        for (arm, block, rel, wide) in [(to, a, taken, wide), (next, b, fall, true)] {
+            if arm.is_none() {
+                self.enter(block);
+                (self.fl, self.dirty, self.cur) = (fl, dirty, cur);
+                match (stop, self.plan.target(i, rel, wide)) {
+                    (Some(stop), Some(delta)) => self.leave_or_stop(stop, delta),
+                    _ => self.outside(i, rel, wide),
+                }
+            }
+        }
+    }
+
+    /// Leaves for `delta`; the dispatcher looks at the pins first if `stop` says so.
+    fn leave_or_stop(&mut self, stop: Value, delta: i32) {
+        let (out, on) = (self.cold_block(), self.b.create_block());
+        self.b.ins().brif(stop, out, &[], on, &[]);
+        for (block, code) in [(out, exit::STOP_AT), (on, exit::JUMP)] {
+            self.enter(block);
+            self.leave(Ok(delta), code);
+        }
+    }
+
+    fn arm(&mut self, to: Option<usize>) -> Block {
+        match to {
+            Some(i) => self.blocks[i],
+            None => self.b.create_block(),
+        }
+    }
+
+    /// Puts the flags into the state if one of the blocks that may come next wants them there.
+    fn flags_for(&mut self, next: &[usize]) {
+        if next.iter().any(|n| self.order.flags_in[*n] && self.order.inherits[*n] != Some(self.block)) {
+            let fl = self.fl;
+            self.spill_flags(fl);
+        }
+    }
+
+    /// RET, JMP and CALL through a register or memory: known targets of this region stay in it.
+    fn indirect(&mut self, i: usize, a: u8, stop: Option<Value>) {
+        let to = self.g(a);
+        if self.plan.blocks[i].end != End::Return {
+            // Returns and calls have checked their target already.
+            self.check_limit(to);
+        }
+        if let Some(stop) = stop {
+            let (out, on) = (self.cold_block(), self.b.create_block());
+            self.b.ins().brif(stop, out, &[], on, &[]);
+            self.enter(out);
+            self.leave(Err(to), exit::STOP_AT);
+            self.enter(on);
+        }
+        let known = self.order.candidates[i].clone();
+        self.flags_for(&known);
+        if !known.is_empty() {
+            self.commit();
+            let base = self.rip(0);
+            let rel = self.b.ins().isub(to, base);
+            let rel = self.b.ins().ireduce(I32, rel);
+            let other = self.b.create_block();
+            if known.len() <= 4 {
+                for n in known {
+                    let next = self.b.create_block();
+                    let delta = self.plan.blocks[n].delta;
+                    let hit = self.b.ins().icmp_imm_u(IntCC::Equal, rel, i64::from(delta as u32));
+                    self.b.ins().brif(hit, self.blocks[n], &[], next, &[]);
+                    self.enter(next);
+                }
+                self.b.ins().jump(other, &[]);
+            } else {
+                let mut s = Switch::new();
+                for n in known {
+                    s.set_entry(u128::from(self.plan.blocks[n].delta as u32), self.blocks[n]);
+                }
+                s.emit(&mut self.b, rel, other);
+            }
+            self.enter(other);
+        }
+        self.leave(Err(to), exit::JUMP);
+    }
+}
