@@ -9,7 +9,7 @@ use crate::mmu::ram::Window;
 use crate::mmu::shadow::Shadow;
 use crate::model::Model;
 use crate::pins::{self, Pins};
-use crate::state::{State, eflags, mode};
+use crate::state::{State, cr, eflags, mode};
 use std::sync::Arc;
 
 /// Why [`Cpu::run`] returned.
@@ -174,6 +174,8 @@ impl Cpu {
     pub(crate) fn flush_shadow(&mut self, keep_global: bool) {
         self.stats.flushes += 1;
         self.shadow.flush(keep_global);
+        // Without paging CR3 means nothing.
+        self.shadow.activate(if self.state.cr0 & cr::PG != 0 { self.state.cr3 } else { u64::MAX });
     }
 
     fn map_changed(&mut self) {

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod ram;
 pub mod shadow;
 pub mod walk;
+pub mod window;
 
 pub use memory::{Backing, Memory};
 pub use ram::Ram;

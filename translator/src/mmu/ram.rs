@@ -2,12 +2,15 @@
 #![expect(unsafe_code, reason = "raw access to the guest RAM mapping, bounds-checked here")]
 
 use memmap2::MmapRaw;
+use std::fs::File;
 use std::io;
 
 /// A block of guest-visible bytes: RAM first, ROM images behind it.
 pub struct Ram {
     map: MmapRaw,
     len: usize,
+    /// What is mapped, for further mappings of the same bytes; hosts without memory files have none.
+    file: Option<File>,
 }
 
 /// A copy of a [`Ram`]'s address for the hot path: one load away instead of three.
@@ -103,10 +106,18 @@ impl Ram {
     pub fn new(len: usize) -> io::Result<Self> {
         let len = len.next_multiple_of(4096).max(4096);
         #[cfg(target_os = "linux")]
-        let map = memmap2::MmapOptions::new().len(len).map_raw(&memory_file(c"ring86-ram", len)?)?;
+        let (map, file) = {
+            let file = memory_file(c"ring86-ram", len)?;
+            (memmap2::MmapOptions::new().len(len).map_raw(&file)?, Some(file))
+        };
         #[cfg(not(target_os = "linux"))]
-        let map = memmap2::MmapRaw::from(memmap2::MmapMut::map_anon(len)?);
-        Ok(Ram { map, len })
+        let (map, file) = (MmapRaw::from(memmap2::MmapMut::map_anon(len)?), None);
+        Ok(Ram { map, len, file })
+    }
+
+    /// The file whose bytes these are, from offset 0 on.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 
     /// The mapping's address and length, for a holder that keeps this `Ram` alive.

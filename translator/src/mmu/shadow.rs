@@ -1,7 +1,11 @@
 //! The flat shadow table: what the guest's page tables say about each linear page, resolved once.
 //!
 //! One table of 2^20 entries for each view (supervisor, user). An entry is the RAM offset (or, with [`IO`], the
-//! physical address) of the page with permission bits below. A list of the valid entries makes a flush cheap.
+//! physical address) of the page with permission bits below. A list of the valid entries makes a flush cheap. With
+//! [`Shadow::enable_window`] every change of an entry also reaches the permission bytes that compiled code looks at.
+
+use super::ram::Ram;
+use super::window::{WindowStats, Windows};
 
 /// Reading needs no walk.
 pub const R: u64 = 1 << 0;
@@ -31,13 +35,15 @@ fn table() -> Table {
 pub struct Shadow {
     tables: [Table; 2],
     valid: [Vec<u32>; 2],
+    /// The window of compiled code. Whatever has a permission byte there has an entry here.
+    window: Option<Box<Windows>>,
     /// Moves whenever an entry that code may have been fetched through goes away.
     pub generation: u64,
 }
 
 impl Default for Shadow {
     fn default() -> Self {
-        Shadow { tables: [table(), table()], valid: [Vec::new(), Vec::new()], generation: 1 }
+        Shadow { tables: [table(), table()], valid: [Vec::new(), Vec::new()], window: None, generation: 1 }
     }
 }
 
@@ -61,17 +67,23 @@ impl Shadow {
             self.valid[view & 1].push(i);
         }
         *e = entry;
+        if let Some(w) = &mut self.window {
+            w.refresh(view, i as usize, entry);
+        }
     }
 
     /// Drops everything, or everything but global pages.
     pub fn flush(&mut self, keep_global: bool) {
         self.generation += 1;
-        for (table, valid) in self.tables.iter_mut().zip(&mut self.valid) {
+        for (view, (table, valid)) in self.tables.iter_mut().zip(&mut self.valid).enumerate() {
             valid.retain(|i| {
                 let e = &mut table[*i as usize];
                 let keep = keep_global && *e & G != 0;
                 if !keep {
                     *e = 0;
+                    if let Some(w) = &mut self.window {
+                        w.drop_page(view, *i as usize);
+                    }
                 }
                 keep
             });
@@ -81,9 +93,12 @@ impl Shadow {
     /// Drops one page from both views.
     pub fn flush_page(&mut self, lin: u64) {
         let i = lin as u32 >> 12;
-        for (table, valid) in self.tables.iter_mut().zip(&mut self.valid) {
+        for (view, (table, valid)) in self.tables.iter_mut().zip(&mut self.valid).enumerate() {
             if table[i as usize] != 0 {
                 table[i as usize] = 0;
+                if let Some(w) = &mut self.window {
+                    w.drop_page(view, i as usize);
+                }
                 self.generation += 1;
                 // The list may keep a number whose entry is empty, but must not name it twice.
                 if let Some(p) = valid.iter().rposition(|v| *v == i) {
@@ -95,11 +110,14 @@ impl Shadow {
 
     /// Takes the write permission of every entry that maps the RAM page at offset `off`: it now holds code.
     pub fn protect(&mut self, off: u64) {
-        for (table, valid) in self.tables.iter_mut().zip(&self.valid) {
+        for (view, (table, valid)) in self.tables.iter_mut().zip(&self.valid).enumerate() {
             for i in valid {
                 let e = &mut table[*i as usize];
                 if *e & !0xfff == off & !0xfff && *e & IO == 0 {
                     *e &= !W;
+                    if let Some(w) = &mut self.window {
+                        w.refresh(view, *i as usize, *e);
+                    }
                 }
             }
         }
@@ -113,5 +131,63 @@ impl Shadow {
     /// True if nothing is shadowed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+    /// Keeps a window onto `ram` for compiled code from now on. False where the host has none: see [`Windows::new`].
+    pub fn enable_window(&mut self, ram: &Ram) -> bool {
+        self.window = Windows::new(ram).map(Box::new);
+        self.window.is_some()
+    }
+
+    /// Tells which address space the entries belong to from now on; after a flush that its change calls for. `key` is
+    /// anything that recognises it again: it decides what is cached, not what is permitted.
+    pub fn activate(&mut self, key: u64) {
+        if let Some(w) = &mut self.window
+            && w.activate(key)
+        {
+            for i in &self.valid[1] {
+                w.refresh(1, *i as usize, self.tables[1][*i as usize]);
+            }
+        }
+    }
+
+    /// Compiled code found no permission for `size` bytes at `lin`, and the access has since been made another way, so
+    /// that the entries are there. Maps the page once it has been missed often enough. True if compiled code can do
+    /// it by itself next time.
+    pub fn window_miss(&mut self, view: usize, lin: u64, size: u64, write: bool) -> bool {
+        let Some(w) = &mut self.window else { return false };
+        let (view, lin) = (view & 1, lin & 0xffff_ffff);
+        let (first, last) = ((lin >> 12) as usize, ((lin + size.max(1) - 1) >> 12) as usize);
+        let table = &self.tables[view];
+        // What ends beyond 4 GiB is never served.
+        let mut served = last < table.len();
+        for page in first..=last.min(table.len() - 1) {
+            served &= w.fill(view, table, page, write);
+        }
+        served
+    }
+
+    /// Permission bytes of a view for compiled code, one for each linear page ([`super::window`] names the bits); null
+    /// without a window. Never changes once the window is enabled.
+    pub fn perm_ptr(&self, view: usize) -> *const u8 {
+        self.window.as_ref().map_or(std::ptr::null(), |w| w.perm_ptr(view))
+    }
+
+    /// Where linear address 0 of a view is; null without a window. Changes with [`Shadow::activate`] only.
+    pub fn base_ptr(&self, view: usize) -> *mut u8 {
+        self.window.as_ref().map_or(std::ptr::null_mut(), |w| w.base_ptr(view))
+    }
+
+    /// What the window did, if there is one.
+    pub fn window_stats(&self) -> Option<WindowStats> {
+        self.window.as_ref().map(|w| w.stats)
+    }
+    /// The permission byte of the page at `lin`; 0 without a window.
+    pub fn window_perm(&self, view: usize, lin: u64) -> u8 {
+        self.window.as_ref().map_or(0, |w| w.perm(view, (lin as u32 >> 12) as usize))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_window(&mut self, window: Windows) {
+        self.window = Some(Box::new(window));
     }
 }
