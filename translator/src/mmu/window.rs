@@ -894,4 +894,254 @@ mod tests {
         let scarce = model_test(0x0fed_cba9_8765_4321, 3, 24);
         assert!(scarce.resets > 100 && scarce.maps > 100, "{scarce:?}");
     }
+    /// How many of the kernel's mappings of this process touch a slot's reservation.
+    fn kernel_pieces(slot: &Slot) -> usize {
+        let (start, end) = (slot.space.at(0) as usize - GUARD, slot.space.at(PAGES) as usize + GUARD);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let ranges = maps.lines().filter_map(|l| l.split(' ').next()?.split_once('-'));
+        let parse = |s| usize::from_str_radix(s, 16).unwrap();
+        ranges.filter(|(a, b)| parse(a) < end && parse(b) > start).count()
+    }
+
+    #[test]
+    fn the_kernels_mappings_are_counted_right() {
+        let ram = ram();
+        let mut w = Windows::with_limits(&ram, 2, 10_000).unwrap();
+        let mut table: Box<[u64; PAGES]> = vec![0; PAGES].try_into().unwrap();
+        let mut r = Random(77);
+        for step in 0..400 {
+            let page = some_page(&mut r) as usize;
+            let frame = if r.below(3) == 0 { r.below(FRAMES) } else { page as u64 % FRAMES };
+            table[page] = frame << 12 | R;
+            w.refresh(0, page, table[page]);
+            for _ in 0..MAP_AFTER {
+                w.fill(0, &table, page, false);
+            }
+            assert_eq!(w.slots[0][0].pieces, kernel_pieces(&w.slots[0][0]), "step {step}");
+        }
+        assert!(w.slots[0][0].pieces > 20);
+        assert!(w.slots[0][0].reset());
+        assert_eq!(kernel_pieces(&w.slots[0][0]), 1);
+    }
+
+    #[test]
+    fn mappings_are_never_executable_and_guards_surround_them() {
+        let ram = ram();
+        let mut s = shadow(&ram);
+        for page in [0, PAGES as u64 - 1] {
+            s.fill(0, page << 12, RW);
+            assert!(miss(&mut s, 0, page << 12, true));
+        }
+        let base = s.base_ptr(0) as usize;
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let rights = |at: usize| {
+            let parse = |s| usize::from_str_radix(s, 16).unwrap();
+            let mut lines = maps.lines().map(|l| (l.split_once('-').unwrap(), l));
+            let line = lines.find(|((a, b), _)| parse(a) <= at && at < parse(b.split(' ').next().unwrap()));
+            line.map(|(_, l)| l.split(' ').nth(1).unwrap().to_owned()).unwrap()
+        };
+        let end = base + (PAGES << 12);
+        assert_eq!([rights(base), rights(end - 1)], ["rw-s", "rw-s"]);
+        for guard in [base - GUARD, base - 1, base + PAGE, end, end + GUARD - 1] {
+            assert_eq!(rights(guard), "---p");
+        }
+    }
+
+    /// Runs one of these tests by itself, as its own process with `RING86_WINDOW_CHILD` set; how it ended and what it
+    /// said.
+    fn child(test: &str) -> (Option<i32>, String) {
+        use std::os::unix::process::ExitStatusExt;
+        let name = format!("mmu::window::tests::{test}");
+        let out = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+            .env("RING86_WINDOW_CHILD", "1")
+            .output()
+            .unwrap();
+        (out.status.signal(), String::from_utf8_lossy(&out.stderr).into_owned())
+    }
+
+    fn is_child() -> bool {
+        std::env::var_os("RING86_WINDOW_CHILD").is_some()
+    }
+
+    #[test]
+    fn a_fault_in_the_window_is_named_and_final() {
+        if is_child() {
+            let ram = ram();
+            let mut s = shadow(&ram);
+            s.fill(0, 0x1234_5000, 5 << 12 | RW);
+            assert!(miss(&mut s, 0, 0x1234_5000, true));
+            // SAFETY: the reservation is not readable behind the page: this process is meant to die here.
+            unsafe { s.base_ptr(0).add(0x1234_6abc).read_volatile() };
+            std::process::exit(0);
+        }
+        let (signal, text) = child("a_fault_in_the_window_is_named_and_final");
+        assert_eq!(signal, Some(libc::SIGABRT), "{text}");
+        assert!(text.contains("fault"), "{text}");
+        assert!(text.contains("at linear 0000000012346abc, permission 00\n"), "{text}");
+    }
+
+    #[test]
+    fn other_faults_take_their_usual_way() {
+        if is_child() {
+            let ram = ram();
+            let s = shadow(&ram);
+            let outside = s.base_ptr(0).wrapping_sub(GUARD);
+            drop(s);
+            // SAFETY: no window is there any more, and nothing else yet: this process is meant to die here.
+            unsafe { outside.read_volatile() };
+            std::process::exit(0);
+        }
+        let (signal, text) = child("other_faults_take_their_usual_way");
+        assert_eq!(signal, Some(libc::SIGSEGV), "{text}");
+        assert!(!text.contains("window at linear"), "{text}");
+    }
+
+    mod with_cpu {
+        use super::*;
+        use crate::mmu::walk::pte;
+        use crate::state::{Segment, attr, cr, mode};
+        use crate::{Cpu, Exit, Memory, Model, NullBus, Pins};
+        use std::sync::Arc;
+
+        const DIRECTORIES: [u64; 3] = [0x1000, 0x2000, 0x3000];
+        /// One table for addresses from 0 in each address space, and one that all have at C0000000h.
+        const TABLES: [u64; 3] = [0x4000, 0x5000, 0x6000];
+        const KERNEL: u64 = 0x7000;
+        const FIRST: u64 = 16;
+        const RAM: u64 = 96;
+        const PAGES_USED: u64 = 12;
+
+        fn cpu() -> Cpu {
+            let pins = Arc::new(Pins::default());
+            let mem = Arc::new(Memory::flat(RAM as usize * PAGE, pins.clone()).unwrap());
+            let mut c = Cpu::new(Model::Max, mem, pins);
+            let data = attr::P | attr::S | attr::RW | attr::ACCESSED | attr::DB | attr::G;
+            c.state.segs = [Segment { base: 0, limit: u32::MAX, attr: data, selector: 0x10 }; 6];
+            c.state.segs[1] = Segment { base: 0, limit: u32::MAX, attr: data | attr::CODE, selector: 8 };
+            let ram = c.mem.ram();
+            for (d, t) in DIRECTORIES.iter().zip(TABLES) {
+                ram.write(*d as usize, t as u32 | 7);
+                ram.write(*d as usize + 0xc00, KERNEL as u32 | 3);
+            }
+            for f in FIRST..RAM {
+                // NOP and UD2, so that every frame can be run.
+                ram.write(f as usize * PAGE, f << 32 | 0x0b_0f90);
+            }
+            assert!(c.shadow.enable_window(c.mem.ram()));
+            c.state.cr4 |= cr::PGE;
+            c.state.cr0 |= cr::PE | cr::PG | cr::WP;
+            c.state.cr3 = DIRECTORIES[0];
+            c.state.update_mode();
+            c.flush();
+            c.intercept = true;
+            c
+        }
+
+        /// Table entry of a linear page under the current CR3, with its address.
+        fn entry(c: &Cpu, page: u64) -> (usize, u64) {
+            let table = if page >= 0xc_0000 {
+                KERNEL
+            } else {
+                TABLES[DIRECTORIES.iter().position(|d| *d == c.state.cr3).unwrap()]
+            };
+            let at = (table + (page & 0x3ff) * 4) as usize;
+            (at, u64::from(c.mem.ram().read::<u32>(at)))
+        }
+
+        fn some(r: &mut Random) -> u64 {
+            [0, 0xc_0000][r.below(2) as usize] + r.below(PAGES_USED)
+        }
+
+        /// Permissions against the page tables themselves, not the shadow.
+        fn check(c: &Cpu, step: u64) -> u32 {
+            let mut set = 0;
+            for view in 0..2 {
+                for page in (0..PAGES_USED).chain(0xc_0000..0xc_0000 + PAGES_USED) {
+                    let have = c.shadow.window_perm(view, page << 12);
+                    if have == 0 {
+                        continue;
+                    }
+                    set += 1;
+                    let (_, e) = entry(c, page);
+                    let user = page < 0xc_0000 && e & pte::US != 0;
+                    assert!(e & pte::P != 0 && (view == 0 || user), "step {step}: page {page:05x} of view {view}");
+                    let frame = e & 0xffff_f000;
+                    let writable = e & pte::RW != 0 && e & pte::D != 0 && !c.mem.is_code(frame);
+                    assert!(
+                        have & WRITE == 0 || writable,
+                        "step {step}: page {page:05x} of view {view}: {e:x} {:x} {}",
+                        c.shadow.get(view, page << 12),
+                        c.mem.is_code(frame)
+                    );
+                    for at in [0, 2048] {
+                        let there: u64 = c.mem.ram().read((frame + at) as usize);
+                        assert_eq!(read(&c.shadow, view, page << 12 | at), there, "step {step}: page {page:05x}");
+                    }
+                }
+            }
+            set
+        }
+
+        #[test]
+        fn the_window_follows_page_tables_code_and_address_spaces() {
+            let mut c = cpu();
+            let mut r = Random(0x9e37_79b9_7f4a_7c15);
+            let (mut seen, mut ran, mut stored) = (0, 0, 0);
+            for step in 0..20_000u64 {
+                let page = some(&mut r);
+                match r.below(40) {
+                    0 => {
+                        let (at, _) = entry(&c, page);
+                        // Only what all address spaces have in common may be global.
+                        let global = if page >= 0xc_0000 { 0x100 } else { 0 };
+                        let rights = [7, 7, 7, 5, 3, 1, 0, 7 | global][r.below(8) as usize];
+                        let frame = FIRST + r.below(RAM - FIRST);
+                        c.mem.ram().write(at, (frame << 12 | rights) as u32);
+                        c.state.cpl = 0;
+                        c.invlpg(page << 12).unwrap();
+                    }
+                    1 => {
+                        c.state.cpl = 0;
+                        c.mov_to_cr(&mut NullBus, 3, DIRECTORIES[r.below(3) as usize]).unwrap();
+                    }
+                    2 => {
+                        // Run a frame: it becomes code, or the fetch faults.
+                        c.state.cpl = [0, 3][r.below(2) as usize];
+                        c.state.update_mode();
+                        assert_eq!(c.state.mode & mode::STEP, 0);
+                        c.state.rip = page << 12;
+                        assert!(matches!(c.run(&mut NullBus, 10), Exit::Exception(_)));
+                        let (_, e) = entry(&c, page);
+                        ran += u32::from(c.mem.is_code(e & 0xffff_f000) && e & pte::P != 0);
+                    }
+                    n => {
+                        // What compiled code does: through the window, or else the interpreter's way and a miss.
+                        let user = r.below(2) == 0;
+                        let (view, at) = (usize::from(user), page << 12 | r.below(8) << 3);
+                        let bit = if n % 2 == 0 { WRITE } else { READ };
+                        let v = step << 32 | 0x0b_0f90;
+                        if c.shadow.window_perm(view, at) & bit == 0 {
+                            let done = if bit == WRITE {
+                                c.write_lin::<u64>(&mut NullBus, at, user, v).is_ok()
+                            } else {
+                                c.read_lin::<u64>(&mut NullBus, at, user).is_ok()
+                            };
+                            if done {
+                                c.shadow.window_miss(view, at, 8, bit == WRITE);
+                            }
+                        } else if bit == WRITE {
+                            write(&c.shadow, view, at, v);
+                            assert_eq!(c.read_lin::<u64>(&mut NullBus, at, user), Ok(v));
+                            stored += 1;
+                        }
+                    }
+                }
+                seen += check(&c, step);
+            }
+            let stats = c.shadow.window_stats().unwrap();
+            assert!(seen > 10_000 && ran > 100 && stored > 500, "{seen} {ran} {stored} {stats:?}");
+            assert!(stats.maps > 100 && stats.byte_fills > 1000, "{stats:?}");
+        }
+    }
 }
