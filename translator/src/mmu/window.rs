@@ -36,11 +36,19 @@ const PAGE: usize = 4096;
 const GUARD: usize = 64 << 10;
 /// Slots for user address spaces. Each costs address space, and host page tables for what is mapped in it.
 const USER_SLOTS: usize = 8;
-/// Misses of compiled code on a page before it is mapped. Mapping takes some 3 us, going through the interpreter once
-/// some 0.2 us: pages that are touched a few times between changes of their frame are better not mapped at all.
-const MAP_AFTER: u32 = 8;
+/// Misses of compiled code on a page before it is mapped by itself. Mapping, its first touch and its end take some 9 us,
+/// going through the interpreter once some 0.2 us: pages that are touched a few times between changes of their frame are
+/// better not mapped at all.
+const MAP_AFTER: u32 = 16;
+/// Misses before it is mapped together with at least [`RUN`] neighbours, which makes it cheaper for each.
+const MAP_RUN_AFTER: u32 = 4;
+/// Pages that count as a run.
+const RUN: usize = 8;
 /// Neighbours that one system call may map together: the aligned block of this many pages around the page that missed.
 const BLOCK: usize = 64;
+/// Pages of a shared file that Linux makes present at the first read of one of them, if they lie in the same aligned
+/// piece of this many (fault_around_bytes, 64 KiB).
+const AROUND: usize = 16;
 
 /// What the windows did: for `--stats` and for tuning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -312,16 +320,20 @@ impl Windows {
         if entry & (need | shadow::IO) != need || self.broken || entry >> 12 >= self.frames {
             return false;
         }
-        let slot = &mut self.slots[view][self.active[view]];
+        let slot = &self.slots[view][self.active[view]];
         let word = slot.frames.get(page);
         if u64::from(word & FRAME) != (entry >> 12) + 1 {
             let misses = (word >> 24) + 1;
-            if misses < MAP_AFTER {
-                slot.frames.set(page, word & FRAME | misses << 24);
+            let (first, last) = match misses {
+                MAP_RUN_AFTER | MAP_AFTER.. => self.run(view, table, page),
+                _ => (page, page),
+            };
+            if misses < MAP_AFTER && last + 1 - first < RUN {
+                self.slots[view][self.active[view]].frames.set(page, word & FRAME | misses << 24);
                 self.stats.deferred += 1;
                 return false;
             }
-            if !self.map(view, table, page) {
+            if !self.map(view, table, page, first, last) {
                 return false;
             }
         }
@@ -329,10 +341,9 @@ impl Windows {
         self.perm(view, page) & (if write { WRITE } else { READ }) != 0
     }
 
-    /// Maps the frame of a page, and with the same call those of its neighbours that follow on from it.
-    fn map(&mut self, view: usize, table: &[u64; PAGES], page: usize) -> bool {
-        self.make_room();
-        let slot = &mut self.slots[view][self.active[view]];
+    /// The pages that can be mapped in one call with a page: neighbours whose frames follow on.
+    fn run(&self, view: usize, table: &[u64; PAGES], page: usize) -> (usize, usize) {
+        let slot = &self.slots[view][self.active[view]];
         let frame = table[page] >> 12;
         let block = page & !(BLOCK - 1);
         let joins =
@@ -353,10 +364,15 @@ impl Windows {
         while last + 1 < block + BLOCK && fits(last + 1, frame + (last - page) as u64 + 1) {
             last += 1;
         }
-        let frame = (frame - (page - first) as u64) as u32;
-        // Pages without an entry yet are not populated: the guest may never have touched their frames.
-        let populate = (first..=last).all(|q| table[q] != 0);
-        if !slot.space.map(first, last + 1 - first, &self.file, u64::from(frame) * PAGE as u64, populate) {
+        (first, last)
+    }
+
+    /// Maps pages `first..=last`, a run around `page`. False if the host refuses.
+    fn map(&mut self, view: usize, table: &[u64; PAGES], page: usize, first: usize, last: usize) -> bool {
+        self.make_room();
+        let slot = &mut self.slots[view][self.active[view]];
+        let frame = ((table[page] >> 12) - (page - first) as u64) as u32;
+        if !slot.space.map(first, last + 1 - first, &self.file, u64::from(frame) * PAGE as u64) {
             // Whatever the host left there, nothing but our own reservation must be.
             slot.note(first, last, 0);
             let closed = slot.space.unmap(first, last + 1 - first);
@@ -366,6 +382,16 @@ impl Windows {
                 self.give_up();
             }
             return false;
+        }
+        // Pages that the guest uses already become present now, some by the touch of a neighbour. The others wait: the
+        // guest may never have touched their frames.
+        let mut q = first;
+        while q <= last {
+            if table[q] != 0 {
+                slot.space.touch(q);
+                q |= AROUND - 1;
+            }
+            q += 1;
         }
         slot.note(first, last, frame + 1);
         self.stats.maps += 1;
@@ -428,7 +454,9 @@ mod host {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     const LEN: usize = PAGES * PAGE;
-    const RESERVED: usize = LEN + 2 * GUARD;
+    /// Alignment of linear address 0, so that the host's page tables and its reading ahead fall as the guest's do.
+    const ALIGN: usize = 2 << 20;
+    const RESERVED: usize = LEN + 2 * GUARD + ALIGN;
     const NOTHING: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
     /// Half of the mappings that the kernel lets a process have (the default limit is 65,530), or None if pages are not
@@ -445,6 +473,8 @@ mod host {
     /// 4 GiB of address space between two guards. Nobody else's memory is ever inside.
     pub(super) struct Reservation {
         start: NonNull<u8>,
+        /// From `start` to linear address 0; at least a guard.
+        offset: usize,
         registered: Option<&'static Registered>,
     }
 
@@ -461,20 +491,28 @@ mod host {
             }
             let start = NonNull::new(start.cast::<u8>())?;
             install_handler();
-            let registered = register(start.as_ptr() as usize, perm as usize);
-            Some(Reservation { start, registered })
+            let address = start.as_ptr() as usize;
+            let offset = (address + GUARD).next_multiple_of(ALIGN) - address;
+            let registered = register(address, address + offset, perm as usize);
+            Some(Reservation { start, offset, registered })
         }
 
         /// Address of a linear page (up to one behind the last).
         pub(super) fn at(&self, page: usize) -> *mut u8 {
-            self.start.as_ptr().wrapping_add(GUARD + page.min(PAGES) * PAGE)
+            self.start.as_ptr().wrapping_add(self.offset + page.min(PAGES) * PAGE)
         }
 
         /// Shows `pages` pages of `file` from byte `offset` at `page`. False if the host refuses or it does not fit.
-        pub(super) fn map(&self, page: usize, pages: usize, file: &File, offset: u64, populate: bool) -> bool {
-            let flags = libc::MAP_SHARED | libc::MAP_FIXED | if populate { libc::MAP_POPULATE } else { 0 };
+        pub(super) fn map(&self, page: usize, pages: usize, file: &File, offset: u64) -> bool {
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED;
             let Ok(offset) = libc::off_t::try_from(offset) else { return false };
             self.place(page, pages, libc::PROT_READ | libc::PROT_WRITE, flags, file.as_raw_fd(), offset)
+        }
+
+        /// Makes a page present that the last call of [`Reservation::map`] mapped.
+        pub(super) fn touch(&self, page: usize) {
+            // SAFETY: the page is mapped readable, from a file that covers it.
+            unsafe { self.at(page).read_volatile() };
         }
 
         /// Makes pages inaccessible again. False if the host refuses.
@@ -495,6 +533,7 @@ mod host {
         fn drop(&mut self) {
             if let Some(r) = self.registered {
                 r.perm.store(0, Ordering::Release);
+                r.zero.store(0, Ordering::Release);
                 r.start.store(0, Ordering::Release);
             }
             // SAFETY: unmaps what `new` mapped, of which nobody holds a reference.
@@ -504,19 +543,22 @@ mod host {
 
     // ------------------------------------------------------------------------------------- faults inside a window
 
-    /// A reservation that the fault handler knows: its first address (0: free) and its permission table.
+    /// A reservation that the fault handler knows: its first address (0: free), that of linear address 0, and its
+    /// permission table.
     struct Registered {
         start: AtomicUsize,
+        zero: AtomicUsize,
         perm: AtomicUsize,
     }
 
     /// Enough for several machines in one process. What does not fit dies of its faults without a message.
     static REGISTRY: [Registered; 64] =
-        [const { Registered { start: AtomicUsize::new(0), perm: AtomicUsize::new(0) } }; 64];
+        [const { Registered { start: AtomicUsize::new(0), zero: AtomicUsize::new(0), perm: AtomicUsize::new(0) } }; 64];
 
-    fn register(start: usize, perm: usize) -> Option<&'static Registered> {
+    fn register(start: usize, zero: usize, perm: usize) -> Option<&'static Registered> {
         let free = |r: &&Registered| r.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         let r = REGISTRY.iter().find(free)?;
+        r.zero.store(zero, Ordering::Release);
         r.perm.store(perm, Ordering::Release);
         Some(r)
     }
@@ -555,7 +597,7 @@ mod host {
         for r in &REGISTRY {
             let start = r.start.load(Ordering::Acquire);
             if start != 0 && at.wrapping_sub(start) < RESERVED {
-                let lin = at.wrapping_sub(start + GUARD);
+                let lin = at.wrapping_sub(r.zero.load(Ordering::Acquire));
                 let perm = r.perm.load(Ordering::Acquire) as *const u8;
                 // SAFETY: a registered table lives until it is taken from the registry, and has PAGES + 1 bytes.
                 let bits = if perm.is_null() || lin >= LEN { 0 } else { unsafe { perm.add(lin / PAGE).read() } };
@@ -628,7 +670,10 @@ mod host {
         pub(super) fn at(&self, _page: usize) -> *mut u8 {
             match self.0 {}
         }
-        pub(super) fn map(&self, _page: usize, _pages: usize, _file: &File, _offset: u64, _populate: bool) -> bool {
+        pub(super) fn map(&self, _page: usize, _pages: usize, _file: &File, _offset: u64) -> bool {
+            match self.0 {}
+        }
+        pub(super) fn touch(&self, _page: usize) {
             match self.0 {}
         }
         pub(super) fn unmap(&self, _page: usize, _pages: usize) -> bool {
