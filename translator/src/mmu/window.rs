@@ -31,9 +31,6 @@ pub const WRITE2: u8 = 1 << 3;
 const PAGES: usize = 1 << 20;
 /// Size of a page, of the guest and of hosts that can have windows.
 const PAGE: usize = 4096;
-/// Reserved and never mapped below and above each slot. An access of at most 64 bytes at a checked address stays far
-/// inside, and so does a small displacement that a faulty lowering might add unchecked.
-const GUARD: usize = 64 << 10;
 /// Slots for user address spaces. Each costs address space, and host page tables for what is mapped in it.
 const USER_SLOTS: usize = 8;
 /// Misses of compiled code on a page before it is mapped by itself. Mapping, its first touch and its end take some 9 us,
@@ -181,9 +178,9 @@ pub struct Windows {
     file: File,
     /// Frames of RAM and ROM.
     frames: u64,
-    perm: [Zeroed<u8>; 2],
-    /// Supervisor and user slots; never empty.
+    /// Supervisor and user slots; never empty. The fault handler knows the bytes below as long as these live.
     slots: [Vec<Slot>; 2],
+    perm: [Zeroed<u8>; 2],
     active: [usize; 2],
     user_slots: usize,
     /// Kernel mappings that all slots together may use.
@@ -444,7 +441,7 @@ impl Windows {
 /// What the operating system has to do.
 #[cfg(target_os = "linux")]
 mod host {
-    use super::{File, GUARD, PAGE, PAGES};
+    use super::{File, PAGE, PAGES};
     use libc::{c_int, c_void};
     use std::cell::UnsafeCell;
     use std::mem::MaybeUninit;
@@ -453,6 +450,9 @@ mod host {
     use std::sync::Once;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+    /// Reserved and never mapped below and above each slot. An access of at most 64 bytes at a checked address stays
+    /// far inside, and so does a small displacement that a faulty lowering might add unchecked.
+    pub(super) const GUARD: usize = 64 << 10;
     const LEN: usize = PAGES * PAGE;
     /// Alignment of linear address 0, so that the host's page tables and its reading ahead fall as the guest's do.
     const ALIGN: usize = 2 << 20;
@@ -685,6 +685,7 @@ mod host {
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
+    use super::host::GUARD;
     use super::*;
     use crate::mmu::shadow::{G, GUEST_W, IO, R, Shadow, W};
     use std::collections::HashMap;
