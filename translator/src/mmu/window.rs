@@ -971,6 +971,32 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_refuses_leaves_nothing_behind() {
+        use std::os::fd::AsRawFd;
+        let ram = ram();
+        let mut w = Windows::with_limits(&ram, 2, 10_000).unwrap();
+        let mut table: Box<[u64; PAGES]> = vec![0; PAGES].try_into().unwrap();
+        let often = |w: &mut Windows, table: &[u64; PAGES], page| {
+            (0..MAP_AFTER).fold(false, |_, _| w.fill(0, table, page, false))
+        };
+        for page in [5, 9] {
+            table[page] = (page as u64 + 1) << 12 | R;
+            assert!(often(&mut w, &table, page));
+        }
+        // Opened for reading only the file cannot be mapped for writing.
+        let path = format!("/proc/self/fd/{}", w.file.as_raw_fd());
+        let good = std::mem::replace(&mut w.file, File::open(path).unwrap());
+        table[5] = 20 << 12 | R;
+        w.refresh(0, 5, table[5]);
+        assert!(!often(&mut w, &table, 5));
+        assert_eq!([w.perm(0, 5), w.perm(0, 9)], [0, READ]);
+        assert_eq!((w.slots[0][0].pieces, kernel_pieces(&w.slots[0][0])), (3, 3));
+        w.file = good;
+        assert!(often(&mut w, &table, 5));
+        assert_eq!(w.slots[0][0].pieces, kernel_pieces(&w.slots[0][0]));
+    }
+
+    #[test]
     fn mappings_are_never_executable_and_guards_surround_them() {
         let ram = ram();
         let mut s = shadow(&ram);
