@@ -230,4 +230,21 @@ fn print_stats(machine: &Machine, seconds: f64) {
     eprintln!("exceptions           {}", s.exceptions);
     eprintln!("interrupts           {}", s.interrupts);
     eprintln!("helper calls         {}", s.helpers);
+    if let Some(t) = machine.cpu().tier_stats() {
+        print_tiers(&t, executed);
+    }
+}
+
+fn print_tiers(t: &ring86_translator::engine::TierStats, executed: u64) {
+    let share = 100.0 * t.retired as f64 / (executed as f64).max(1.0);
+    eprintln!("in compiled code     {} ({share:.1}%)", t.retired);
+    eprintln!("regions              {} ({} instructions, {} bytes)", t.regions, t.instructions, t.bytes);
+    eprintln!("compile seconds      {:.3}", t.compile_ns as f64 / 1e9);
+    eprintln!("plans void           {}", t.void);
+    eprintln!("regions dropped      {} ({} flushes)", t.dropped, t.flushes);
+    eprintln!("entries              {}", t.entries);
+    let names = ["jump", "miss", "fault", "budget", "stop", "done", "stop after jump"];
+    for (name, n) in names.iter().zip(t.exits) {
+        eprintln!("exits: {name:<13} {n}");
+    }
 }

@@ -99,6 +99,8 @@ pub struct Cpu {
     pub(crate) engine: Option<Box<Engine>>,
     /// Linear address at which the interpreter's last block began.
     pub(crate) last_start: u64,
+    /// Linear address at which compiled code missed, until the interpreter has done the access.
+    pub(crate) missed: Option<u64>,
     /// Guest instructions in a block at most.
     pub(crate) block_limit: usize,
 }
@@ -126,6 +128,7 @@ impl Cpu {
             logged: std::collections::BTreeSet::new(),
             engine: None,
             last_start: 0,
+            missed: None,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
         };
         cpu.map_changed();

@@ -46,7 +46,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            mmu: Mmu::Table,
+            mmu: Mmu::Window,
             code_cache: 256 << 20,
             threshold: 1000,
             synchronous: false,
@@ -186,6 +186,12 @@ impl Cpu {
     /// # Errors
     /// One sentence when this host cannot: the interpreter goes on alone.
     pub fn enable_translator(&mut self, config: Config) -> Result<(), String> {
+        let mut config = config;
+        if config.mmu == Mmu::Window && !self.shadow.enable_window(self.mem.ram()) {
+            log::info!("this host has no checked window; using the flat table");
+            config.mmu = Mmu::Table;
+        }
+        self.flush_shadow(false);
         self.engine = Some(Box::new(Engine::new(config)?));
         self.block_limit = config.block_limit.clamp(1, crate::decode::MAX_INSTRUCTIONS);
         Ok(())
@@ -229,7 +235,11 @@ impl Cpu {
             if !std::mem::take(&mut interpret) {
                 match self.enter_native(bus, end)? {
                     None => {}
-                    Some(exit::MISS | exit::BUDGET) => interpret = true,
+                    Some(exit::MISS) => {
+                        interpret = true;
+                        self.missed = Some(self.state.frame.exit_addr);
+                    }
+                    Some(exit::BUDGET) => interpret = true,
                     Some(exit::JUMP) => {}
                     Some(_) => return Ok(()),
                 }
@@ -249,7 +259,11 @@ impl Cpu {
             }
             interpret = false;
             let serial = self.blocks.get(id).serial;
+            let missed = std::mem::take(&mut self.missed);
             let special = self.run_block(bus, id, end - self.retired)?;
+            if let Some(lin) = missed {
+                self.learn_miss(lin);
+            }
             self.learn_target(id, serial);
             if special || self.retired >= end || self.pins.get() & self.watched() != 0 {
                 return Ok(());
@@ -447,6 +461,15 @@ impl Cpu {
             && !e.running
         {
             e.bury();
+        }
+    }
+
+    /// Compiled code missed at `lin` and the interpreter has done the access: the window may take the page in.
+    fn learn_miss(&mut self, lin: u64) {
+        let view = usize::from(self.user());
+        let e = self.shadow.get(view, lin);
+        if e & shadow::R != 0 {
+            self.shadow.window_miss(view, lin, 1, e & shadow::W != 0);
         }
     }
 

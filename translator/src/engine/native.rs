@@ -92,7 +92,10 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     let view = usize::from(cpu.user());
     let before = cpu.retired;
     cpu.state.frame.left = (end - cpu.retired).min(i64::MAX as u64) as i64;
+    cpu.state.frame.exit_addr = u64::from(u32::MAX);
     cpu.state.frame.table = cpu.shadow.table_address(view);
+    cpu.state.frame.perm = cpu.shadow.perm_ptr(view) as usize;
+    cpu.state.frame.window = cpu.shadow.base_ptr(view) as usize;
     cpu.state.frame.ram = cpu.mem.ram().as_ptr() as usize;
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = true;

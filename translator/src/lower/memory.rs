@@ -195,6 +195,17 @@ impl Lowerer<'_, '_> {
                 if span == 1 {
                     let t = self.b.ins().band_imm_u(p, one);
                     self.b.ins().brif(t, go, &[], miss, &args);
+                } else if self.plan.mode & mode::USER != 0 {
+                    // A program's pages often have no neighbour: look at the place in the page first.
+                    let (near, far) = (self.b.create_block(), self.cold_block());
+                    let t = self.b.ins().band_imm_u(p, one);
+                    self.b.ins().brif(t, near, &[], miss, &args);
+                    self.enter(near);
+                    let inside = fits(self);
+                    self.b.ins().brif(inside, go, &[], far, &[]);
+                    self.enter(far);
+                    let t = self.b.ins().band_imm_u(p, two);
+                    self.b.ins().brif(t, go, &[], miss, &args);
                 } else {
                     let t = self.b.ins().band_imm_u(p, two);
                     let second = self.cold_block();

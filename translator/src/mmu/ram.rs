@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "raw access to the guest RAM mapping, bounds-checked here")]
 
 use memmap2::MmapRaw;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 
@@ -82,7 +83,7 @@ word!(u8, u16, u32, u64, u128);
 
 /// An anonymous memory file of `len` bytes.
 #[cfg(target_os = "linux")]
-pub(crate) fn memory_file(name: &std::ffi::CStr, len: usize) -> io::Result<std::fs::File> {
+pub(crate) fn memory_file(name: &CStr, len: usize) -> io::Result<File> {
     use std::os::fd::FromRawFd;
     // SAFETY: the name ends in NUL; the call has no other preconditions.
     let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
@@ -90,14 +91,14 @@ pub(crate) fn memory_file(name: &std::ffi::CStr, len: usize) -> io::Result<std::
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor was just returned by the kernel and is owned by nobody else.
-    let file = unsafe { std::fs::File::from_raw_fd(fd) };
+    let file = unsafe { File::from_raw_fd(fd) };
     file.set_len(len as u64)?;
     Ok(file)
 }
 
 /// Other hosts have no such thing yet: no compiled code there.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn memory_file(_: &std::ffi::CStr, _: usize) -> io::Result<std::fs::File> {
+pub(crate) fn memory_file(_: &CStr, _: usize) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this host has no anonymous memory files"))
 }
 
