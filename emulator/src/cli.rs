@@ -55,6 +55,25 @@ enum Engine {
     Translator,
 }
 
+/// Forms of compiled code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ShowCode {
+    /// The guest's operations.
+    Ir,
+    /// Cranelift's IR.
+    Clif,
+    /// The host's instructions.
+    Asm,
+}
+
+fn parse_range(text: &str) -> std::result::Result<(u64, u64), String> {
+    let parse = |t: &str| u64::from_str_radix(t.trim_start_matches("0x"), 16).ok();
+    text.split_once('-')
+        .and_then(|(a, b)| Some((parse(a)?, parse(b)?)))
+        .filter(|(a, b)| a <= b)
+        .ok_or_else(|| "a range is two hexadecimal addresses, for example c0100000-c01fffff".to_owned())
+}
+
 /// How compiled code reaches guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum MmuKind {
@@ -84,6 +103,12 @@ struct Common {
     /// Room for compiled code: a number with K, M or G.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     code_cache: String,
+    /// Write regions of compiled code to the log: ir, clif, asm (several with commas).
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT", requires = "show_range")]
+    show_code: Vec<ShowCode>,
+    /// Linear addresses of the regions to write: FROM-TO, hexadecimal.
+    #[arg(long, value_name = "FROM-TO", value_parser = parse_range)]
+    show_range: Option<(u64, u64)>,
     /// How often the interpreter runs a block before it is compiled.
     #[arg(long, value_name = "N", hide = true)]
     hot: Option<u32>,
@@ -200,6 +225,11 @@ impl Common {
             c.threshold = n.max(1);
         }
         c.optimise = !self.quick_code;
+        if let Some((from, to)) = self.show_range {
+            let wants = |w| self.show_code.contains(&w);
+            let (ir, clif, asm) = (wants(ShowCode::Ir), wants(ShowCode::Clif), wants(ShowCode::Asm));
+            c.show = engine::Show { from, to, ir, clif, asm };
+        }
         Ok(config::Engine::Translator(c))
     }
 

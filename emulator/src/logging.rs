@@ -20,7 +20,7 @@ impl Log for Stderr {
 pub fn init() {
     // A second call, as in tests, keeps the first logger.
     if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(LevelFilter::Warn);
+        log::set_max_level(LevelFilter::Info);
     }
 }
 

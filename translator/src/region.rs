@@ -2,6 +2,7 @@
 //! compiler needs in it, so that it can be lowered on another thread while the guest goes on.
 
 use crate::block::{End, Id, Mark};
+use crate::engine::Show;
 use crate::ir::Op;
 
 /// One block of a plan. Places are *deltas*: linear distances in bytes from the plan's anchor.
@@ -52,6 +53,8 @@ pub struct Plan {
     pub blocks: Vec<PlanBlock>,
     /// The pages.
     pub pages: Vec<PlanPage>,
+    /// Write the region to the log: the anchor's linear address, and what.
+    pub show: Option<(u64, Show)>,
     /// Number and serial of each block in the cache: the plan is void once one of them is gone.
     pub ids: Vec<(Id, u64)>,
 }

@@ -24,9 +24,32 @@ use crate::model::Model;
 use crate::region::{Fixed, Plan, PlanPage};
 use crate::state::{SegReg, mode};
 
+/// What to write to the log about regions whose anchor lies in a range of linear addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Show {
+    /// First address.
+    pub from: u64,
+    /// Last address.
+    pub to: u64,
+    /// The guest's operations.
+    pub ir: bool,
+    /// Cranelift's IR.
+    pub clif: bool,
+    /// The host's instructions.
+    pub asm: bool,
+}
+
+impl Show {
+    fn wants(&self, lin: u64) -> bool {
+        (self.ir || self.clif || self.asm) && (self.from..=self.to).contains(&lin)
+    }
+}
+
 /// Choices of the user.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
+    /// Regions to write to the log.
+    pub show: Show,
     /// How compiled code reaches guest memory.
     pub mmu: Mmu,
     /// Size of the code cache in bytes.
@@ -46,6 +69,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            show: Show::default(),
             mmu: Mmu::Window,
             code_cache: 256 << 20,
             threshold: 1000,
@@ -371,7 +395,9 @@ impl Cpu {
         if self.blocks.get(id).profile.native.is_some() {
             return;
         }
-        let Some(plan) = self.plan(id) else { return };
+        let Some(mut plan) = self.plan(id) else { return };
+        let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
+        plan.show = self.engine.as_ref().map(|e| e.config.show).filter(|s| s.wants(lin)).map(|s| (lin, s));
         let hot = self.blocks.get(id).profile.count;
         let Some(e) = &mut self.engine else { return };
         let effort = if e.config.optimise { Effort::Speed } else { Effort::None };

@@ -1,9 +1,11 @@
 //! From a plan to machine code for this host.
 
 use super::{Host, Lowered, Mmu, lower};
+use crate::engine::Show;
 use crate::region::Plan;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
@@ -81,18 +83,31 @@ impl Compiler {
         let begun = Instant::now();
         self.context.clear();
         let lowered = lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
+        if let Some((lin, show)) = plan.show {
+            self.context.set_disasm(show.asm);
+            describe(plan, lin, show, &self.context.func);
+        }
         let isa = &*self.targets[effort as usize];
         let compiled = self.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
         if !compiled.buffer.relocs().is_empty() {
             return Err("the code needs relocations".into());
         }
+        if let (Some((lin, _)), Some(text)) = (plan.show, &compiled.vcode) {
+            log::info!("host code of region {lin:08x}, {} bytes:\n{text}", compiled.code_buffer().len());
+        }
         Ok(Code { bytes: compiled.code_buffer().to_vec(), lowered, time: begun.elapsed() })
     }
+}
 
-    /// Cranelift's IR of a plan, for people to read.
-    pub fn show(&mut self, plan: &Plan) -> String {
-        self.context.clear();
-        lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
-        self.context.func.display().to_string()
+/// Writes a plan to the log before it is compiled.
+fn describe(plan: &Plan, lin: u64, show: Show, func: &Function) {
+    if show.ir {
+        for b in &plan.blocks {
+            let at = lin.wrapping_add(b.delta as i64 as u64) & 0xffff_ffff;
+            log::info!("operations of block {at:08x}:\n{}", crate::ir::print(&b.ops));
+        }
+    }
+    if show.clif {
+        log::info!("Cranelift IR of region {lin:08x}:\n{}", func.display());
     }
 }
