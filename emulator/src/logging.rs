@@ -5,11 +5,15 @@ use log::{LevelFilter, Log, Metadata, Record};
 struct Stderr;
 
 impl Log for Stderr {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // The compiler's own notes are of no use to anybody here.
+        metadata.level() <= log::Level::Warn || metadata.target().starts_with("ring86")
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         say(format_args!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
     }
 

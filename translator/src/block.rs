@@ -50,6 +50,8 @@ pub struct Profile {
     pub targets: Vec<i32>,
     /// The region that is entered here, with its entry number.
     pub native: Option<(RegionId, u32)>,
+    /// A region anchored here is being compiled.
+    pub pending: bool,
     /// Regions that contain it.
     pub regions: Vec<RegionId>,
 }

@@ -62,8 +62,6 @@ pub struct Frame {
     pub rip_base: u64,
     /// Distance from the anchor to the instruction that compiled code was left at.
     pub exit_delta: i32,
-    /// Number of the exit's site in the region, for statistics.
-    pub exit_site: u32,
     /// Linear address that missed.
     pub exit_addr: u64,
     /// [`lazy`]: low half, high half.

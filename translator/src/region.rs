@@ -65,6 +65,11 @@ impl Plan {
         self.blocks.iter().position(|b| b.delta == delta)
     }
 
+    /// Index of the block at `delta` that may be entered from outside or indirectly; it may have a copy for loops.
+    pub fn entry_at(&self, delta: i32) -> Option<usize> {
+        self.blocks.iter().position(|b| b.delta == delta && b.entry)
+    }
+
     /// Guest instructions in it.
     pub fn instructions(&self) -> usize {
         self.blocks.iter().map(|b| b.marks.len()).sum()

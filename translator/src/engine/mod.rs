@@ -392,7 +392,8 @@ impl Cpu {
         if self.model < Model::I386 || self.state.mode & (mode::STEP | mode::CHECKED) != 0 {
             return;
         }
-        if self.blocks.get(id).profile.native.is_some() {
+        let profile = &self.blocks.get(id).profile;
+        if profile.native.is_some() || profile.pending {
             return;
         }
         let Some(mut plan) = self.plan(id) else { return };
@@ -401,8 +402,10 @@ impl Cpu {
         let hot = self.blocks.get(id).profile.count;
         let Some(e) = &mut self.engine else { return };
         let effort = if e.config.optimise { Effort::Speed } else { Effort::None };
-        if let Some((plan, code)) = e.worker.submit(hot, plan, effort) {
-            self.install(plan, code);
+        match e.worker.submit(hot, plan, effort) {
+            worker::Submitted::Finished(finished) => self.install(finished.0, finished.1),
+            worker::Submitted::Waiting => self.blocks.get_mut(id).profile.pending = true,
+            worker::Submitted::Refused => {}
         }
     }
 
@@ -414,6 +417,11 @@ impl Cpu {
 
     /// Publishes compiled code if every block it was made from is still there.
     fn install(&mut self, plan: Plan, code: Result<Code, String>) {
+        if let Some((id, serial)) = plan.ids.first()
+            && let Some(b) = self.blocks.alive(*id, *serial)
+        {
+            b.profile.pending = false;
+        }
         let alive = plan.ids.iter().all(|(id, serial)| self.blocks.alive(*id, *serial).is_some());
         let Some(e) = &mut self.engine else { return };
         let code = match code {

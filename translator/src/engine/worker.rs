@@ -13,6 +13,16 @@ const WAITING: usize = 256;
 
 type Finished = (Plan, Result<Code, String>);
 
+/// What became of a plan.
+pub(super) enum Submitted {
+    /// There is no thread: here is the code.
+    Finished(Box<Finished>),
+    /// It will be compiled.
+    Waiting,
+    /// Too much waits already.
+    Refused,
+}
+
 struct Job {
     hot: u32,
     order: usize,
@@ -85,8 +95,8 @@ impl Worker {
         w.thread = std::thread::Builder::new()
             .name("ring86-compiler".into())
             .spawn(move || {
-                while let Some(job) = next(&shared) {
-                    let code = compiler.compile(&job.plan, job.effort);
+                while let Some(mut job) = next(&shared) {
+                    let code = compiler.compile(&mut job.plan, job.effort);
                     if send.send((job.plan, code)).is_err() {
                         return;
                     }
@@ -98,20 +108,20 @@ impl Worker {
     }
 
     /// Hands a plan over. Comes back with the code at once if there is no thread.
-    pub fn submit(&mut self, hot: u32, plan: Plan, effort: Effort) -> Option<Finished> {
+    pub fn submit(&mut self, hot: u32, mut plan: Plan, effort: Effort) -> Submitted {
         if let Some(compiler) = &mut self.here {
-            let code = compiler.compile(&plan, effort);
-            return Some((plan, code));
+            let code = compiler.compile(&mut plan, effort);
+            return Submitted::Finished(Box::new((plan, code)));
         }
         if self.shared.waiting.load(Ordering::Relaxed) >= WAITING {
-            return None;
+            return Submitted::Refused;
         }
         self.order += 1;
         let job = Job { hot, order: self.order, plan, effort };
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push(job);
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
-        None
+        Submitted::Waiting
     }
 
     /// Something has been finished.

@@ -79,7 +79,7 @@ impl Compiler {
     ///
     /// # Errors
     /// What Cranelift says; the plan then stays with the interpreter.
-    pub fn compile(&mut self, plan: &Plan, effort: Effort) -> Result<Code, String> {
+    pub fn compile(&mut self, plan: &mut Plan, effort: Effort) -> Result<Code, String> {
         let begun = Instant::now();
         self.context.clear();
         let lowered = lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);

@@ -6,7 +6,7 @@ use crate::frame::{Frame, exit};
 use crate::state::State;
 use core::mem::offset_of;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 
 /// Why a region is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,9 +37,21 @@ pub(super) struct Exit {
     kind: Kind,
     values: [Option<Value>; 8],
     fl: Fl,
-    left: Value,
     done: i64,
     delta: i32,
+    tail: Block,
+}
+
+/// What the exits of one block have in common: the registers that the block never writes, and the count.
+pub(super) struct Tail {
+    block: Block,
+    values: [Option<Value>; 8],
+    left: Value,
+}
+
+/// Why, how many instructions of the block are done, and the place, in one number.
+fn pack(kind: Kind, done: i64, delta: i32) -> i64 {
+    (kind as i64) << 56 | done << 32 | i64::from(delta as u32)
 }
 
 impl Lowerer<'_, '_> {
@@ -58,14 +70,37 @@ impl Lowerer<'_, '_> {
     }
 
     fn exit_block(&mut self, kind: Kind, snapshot: Snapshot, address: bool) -> Block {
-        let values = self.dirty_values(&snapshot);
-        let left = self.left_now();
+        let tail = self.tail();
+        // At an entry's head nothing has been written yet.
+        let written = if self.in_head { 0 } else { self.order.writes[self.block] };
+        let values = self.dirty_values(&Snapshot { dirty: snapshot.dirty & written, ..snapshot });
         let block = self.cold_block();
         if address {
             self.b.append_block_param(block, I64);
         }
         let (done, delta) = (snapshot.done, snapshot.delta);
-        self.exits.push(Exit { block, address, kind, values, fl: snapshot.fl, left, done, delta });
+        self.exits.push(Exit { block, address, kind, values, fl: snapshot.fl, done, delta, tail });
+        block
+    }
+
+    /// The common end of the block's exits: it takes the address and [`pack`]'s number.
+    fn tail(&mut self) -> Block {
+        if let Some(t) = self.tail {
+            return t;
+        }
+        let dirty = if self.in_head { 0 } else { self.order.dirty_in[self.block] & !self.order.writes[self.block] };
+        let mut values = [None; 8];
+        for (r, v) in values.iter_mut().enumerate() {
+            if dirty >> r & 1 != 0 {
+                *v = Some(self.g(r as u8));
+            }
+        }
+        let left = self.left_now();
+        let block = self.cold_block();
+        self.b.append_block_param(block, I64);
+        self.b.append_block_param(block, I64);
+        self.tails.push(Tail { block, values, left });
+        self.tail = Some(block);
         block
     }
 
@@ -95,12 +130,8 @@ impl Lowerer<'_, '_> {
     /// Lets the interpreter run this instruction unless `ok`.
     pub(super) fn leave_unless(&mut self, ok: Value) {
         let out = self.exit_before(Kind::Miss);
-        let out_args = self.b.create_block();
         let go = self.b.create_block();
-        self.b.ins().brif(ok, go, &[], out_args, &[]);
-        self.b.set_cold_block(out_args);
-        self.enter(out_args);
-        self.b.ins().jump(out, &[]);
+        self.b.ins().brif(ok, go, &[], out, &[]);
         self.enter(go);
     }
 
@@ -146,21 +177,36 @@ impl Lowerer<'_, '_> {
 
     /// Emits the exits collected so far.
     pub(super) fn emit_exits(&mut self) {
-        let mut site = 0;
-        while let Some(e) = self.exits.pop() {
+        let zero = |s: &mut Self| s.b.ins().iconst(I64, 0);
+        for e in std::mem::take(&mut self.exits) {
             self.enter(e.block);
-            if e.address {
-                let a = self.b.block_params(e.block)[0];
-                self.frame_store(a, offset_of!(Frame, exit_addr));
+            for (r, v) in e.values.iter().enumerate() {
+                if let Some(v) = v {
+                    self.state_store(*v, super::slot_offset(r as u8));
+                }
             }
-            let left = self.b.ins().iadd_imm_s(e.left, -e.done);
-            self.store_state(&e.values, e.fl, left);
-            let delta = self.b.ins().iconst(I32, i64::from(e.delta as u32));
+            self.spill_flags(e.fl);
+            let address = if e.address { self.b.block_params(e.block)[0] } else { zero(self) };
+            let packed = self.b.ins().iconst(I64, pack(e.kind, e.done, e.delta));
+            self.b.ins().jump(e.tail, &[BlockArg::Value(address), BlockArg::Value(packed)]);
+        }
+        for t in std::mem::take(&mut self.tails) {
+            self.enter(t.block);
+            let (address, packed) = (self.b.block_params(t.block)[0], self.b.block_params(t.block)[1]);
+            for (r, v) in t.values.iter().enumerate() {
+                if let Some(v) = v {
+                    self.state_store(*v, super::slot_offset(r as u8));
+                }
+            }
+            self.frame_store(address, offset_of!(Frame, exit_addr));
+            let delta = self.b.ins().ireduce(I32, packed);
             self.frame_store(delta, offset_of!(Frame, exit_delta));
-            let n = self.b.ins().iconst(I32, site);
-            self.frame_store(n, offset_of!(Frame, exit_site));
-            site += 1;
-            let code = self.b.ins().iconst(I32, e.kind as i64);
+            let done = self.b.ins().ushr_imm_u(packed, 32);
+            let done = self.b.ins().band_imm_u(done, 0xff_ffff);
+            let left = self.b.ins().isub(t.left, done);
+            self.frame_store(left, offset_of!(Frame, left));
+            let code = self.b.ins().ushr_imm_u(packed, 56);
+            let code = self.b.ins().ireduce(I32, code);
             self.b.ins().return_(&[code]);
         }
     }

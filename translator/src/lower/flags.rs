@@ -1,6 +1,7 @@
 //! The arithmetic flags while lowering: symbolic, computed only where somebody asks.
 
 use super::Lowerer;
+use super::describe::Desc;
 use crate::frame::lazy;
 use crate::ir::{Cc, Width};
 use crate::state::slot;
@@ -38,6 +39,42 @@ pub(super) struct Parts {
 }
 
 impl Lowerer<'_, '_> {
+    /// The flags that a statement about the registers means.
+    pub(super) fn described(&mut self, d: Desc) -> Fl {
+        match d {
+            Desc::Compare { w, a, b } => {
+                let (a, b) = (self.gw(a, w), self.src(b, w));
+                let r = self.b.ins().isub(a, b);
+                Fl::Sub { w, a, b, r }
+            }
+            Desc::Test { w, a, b } => {
+                let (a, b) = (self.gw(a, w), self.src(b, w));
+                let r = if a == b { a } else { self.b.ins().band(a, b) };
+                Fl::Logic { w, r }
+            }
+            Desc::Logic { w, r } => {
+                let r = self.gw(r, w);
+                Fl::Logic { w, r }
+            }
+            Desc::Added { r, b } => {
+                let w = Width::D;
+                let (r, b) = (self.gw(r, w), self.b.ins().iconst(I32, i64::from(b as u32)));
+                let a = self.b.ins().isub(r, b);
+                Fl::Add { w, a, b, r }
+            }
+            Desc::Subtracted { r, b } => {
+                let w = Width::D;
+                let (r, b) = (self.gw(r, w), self.b.ins().iconst(I32, i64::from(b as u32)));
+                let a = self.b.ins().iadd(r, b);
+                Fl::Sub { w, a, b, r }
+            }
+            Desc::Step { inc, r } => {
+                let r = self.gw(r, Width::D);
+                Fl::Step { w: Width::D, inc, r, cf: None }
+            }
+        }
+    }
+
     /// Makes sure that the flag slots in the state are up to date.
     fn resolve_memory(&mut self) {
         let st = self.st;

@@ -7,6 +7,7 @@
 
 mod calls;
 pub mod compile;
+mod describe;
 mod exits;
 mod flags;
 mod int;
@@ -190,6 +191,9 @@ struct Lowerer<'a, 'b> {
     signatures: [Option<SigRef>; 8],
     kept: Vec<Box<Op>>,
     exits: Vec<exits::Exit>,
+    tails: Vec<exits::Tail>,
+    /// The code before the first block is being emitted.
+    in_head: bool,
     trace_calls: bool,
 
     // The block being lowered.
@@ -213,6 +217,8 @@ struct Lowerer<'a, 'b> {
     miss: Option<Block>,
     rmw: Option<(Mem, Value)>,
     stop: Option<Value>,
+    /// The block's shared way out.
+    tail: Option<Block>,
 }
 
 /// The signature of every region: `fn(state, entry number) -> exit code`.
@@ -223,8 +229,10 @@ pub fn signature(convention: CallConv) -> Signature {
     s
 }
 
-/// Lowers a plan into `func`.
-pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &Plan, mmu: Mmu, host: Host) -> Lowered {
+/// Lowers a plan into `func`. The plan gains copies of blocks.
+pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Plan, mmu: Mmu, host: Host) -> Lowered {
+    describe::split_entries(plan);
+    let plan = &*plan;
     func.signature = signature(host.convention);
     func.name = UserFuncName::user(0, 0);
     let mut b = FunctionBuilder::new(func, fc);
@@ -255,6 +263,8 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &Plan, 
         signatures: [None; 8],
         kept: Vec::new(),
         exits: Vec::new(),
+        tails: Vec::new(),
+        in_head: true,
         trace_calls: log::log_enabled!(log::Level::Trace),
         block: 0,
         left_value: None,
@@ -271,6 +281,7 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &Plan, 
         miss: None,
         rmw: None,
         stop: None,
+        tail: None,
     };
     let entries = l.head(number);
     l.body();
@@ -420,6 +431,7 @@ impl Lowerer<'_, '_> {
             self.frame_store(base, offset_of!(Frame, rip_base));
             self.snap = Snapshot { regs: [None; 8], dirty: 0, fl: Fl::Memory, done: 0, delta };
             self.left_value = Some(left);
+            self.tail = None;
             self.need(self.order.need[*i], self.blocks[*i]);
         }
         all.iter().map(|i| self.plan.blocks[*i].delta).collect()
@@ -434,6 +446,7 @@ impl Lowerer<'_, '_> {
     }
 
     fn body(&mut self) {
+        self.in_head = false;
         let sequence = self.order.sequence.clone();
         let mut flags_out: Vec<Option<Fl>> = vec![None; self.plan.blocks.len()];
         for i in sequence {
@@ -466,7 +479,12 @@ impl Lowerer<'_, '_> {
         self.cur = [None; 8];
         self.written = 0;
         self.dirty = self.order.dirty_in[i];
-        self.fl = self.order.inherits[i].and_then(|p| flags_out[p]).unwrap_or(Fl::Memory);
+        self.tail = None;
+        self.fl = match (self.order.inherits[i].and_then(|p| flags_out[p]), self.order.described[i]) {
+            (Some(fl), _) => fl,
+            (None, Some(d)) => self.described(d),
+            (None, None) => Fl::Memory,
+        };
         self.groups = memory::groups(&self.plan.blocks[i].ops);
         self.checked.clear();
         self.stop = None;
@@ -642,7 +660,8 @@ impl Lowerer<'_, '_> {
 
     /// Puts the flags into the state if one of the blocks that may come next wants them there.
     fn flags_for(&mut self, next: &[usize]) {
-        if next.iter().any(|n| self.order.flags_in[*n] && self.order.inherits[*n] != Some(self.block)) {
+        let stored = |n: usize| self.order.inherits[n] != Some(self.block) && self.order.described[n].is_none();
+        if next.iter().any(|n| self.order.flags_in[*n] && stored(*n)) {
             let fl = self.fl;
             self.spill_flags(fl);
         }

@@ -1,6 +1,7 @@
 //! What lowering wants to know of the whole region before it begins: the order of the blocks, where loops close, which
 //! registers may have changed and whether flags are wanted at a block's start.
 
+use super::describe::{Desc, describe};
 use super::{calls, for_each_write, inline};
 use crate::block::End;
 use crate::ir::Op;
@@ -19,14 +20,18 @@ pub(super) struct Order {
     pub dirty_in: Vec<u8>,
     /// Someone may look at the flags that the block begins with.
     pub flags_in: Vec<bool>,
+    /// What the flags are at the block's start, in terms of registers.
+    pub described: Vec<Option<Desc>>,
     /// The one block that this one follows, if it takes the flags symbolically from it.
     pub inherits: Vec<Option<usize>>,
+    /// Registers that the block writes.
+    pub writes: Vec<u8>,
     /// Blocks that an indirect terminator may go to.
     pub candidates: Vec<Vec<usize>>,
 }
 
 /// Static successors inside the region.
-fn successors(plan: &Plan, i: usize) -> Vec<usize> {
+pub(super) fn successors(plan: &Plan, i: usize) -> Vec<usize> {
     let at = |rel: i32, wide: bool| plan.target(i, rel, wide).and_then(|d| plan.at(d));
     let wide = |w: crate::ir::Width| w == crate::ir::Width::D;
     match plan.blocks[i].ops.last() {
@@ -71,6 +76,10 @@ impl Order {
         }
         o.dirty_in = dirty(plan, &next, &o.sequence);
         o.flags_in = flags(plan, &next, &o.sequence);
+        let statics: Vec<Vec<usize>> = (0..n).map(|i| successors(plan, i)).collect();
+        let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
+        o.described = describe(plan, &statics, &indirect, &o.sequence);
+        o.writes = plan.blocks.iter().map(|b| writes(&b.ops)).collect();
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); n];
         for (i, all) in next.iter().enumerate() {
             for s in all {
@@ -93,7 +102,7 @@ fn candidates(plan: &Plan) -> Vec<Vec<usize>> {
         .blocks
         .iter()
         .filter(|b| matches!(b.end, End::Call | End::IndirectCall))
-        .filter_map(|b| plan.at(b.delta.wrapping_add(b.bytes.len() as i32)))
+        .filter_map(|b| plan.entry_at(b.delta.wrapping_add(b.bytes.len() as i32)))
         .collect();
     plan.blocks
         .iter()
@@ -136,6 +145,21 @@ fn reverse_postorder(plan: &Plan, next: &[Vec<usize>]) -> Vec<usize> {
     }
     post.reverse();
     post
+}
+
+fn writes(ops: &[Op]) -> u8 {
+    let mut all = 0;
+    for op in ops {
+        if calls::reach(op) == Some(calls::Reach::All) && !inline(op) {
+            return u8::MAX;
+        }
+        for_each_write(op, |s| {
+            if s < 8 {
+                all |= 1 << s;
+            }
+        });
+    }
+    all
 }
 
 fn dirty(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<u8> {
