@@ -9,7 +9,7 @@ use crate::mmu::ram::Window;
 use crate::mmu::shadow::Shadow;
 use crate::model::Model;
 use crate::pins::{self, Pins};
-use crate::state::{State, cr, eflags, mode};
+use crate::state::{HostX87, State, cr, eflags, mode};
 use std::sync::Arc;
 
 /// Why [`Cpu::run`] returned.
@@ -243,6 +243,8 @@ impl Cpu {
     /// Runs at most `budget` instructions.
     pub fn run(&mut self, bus: &mut dyn Bus, budget: u64) -> Exit {
         let end = self.retired.saturating_add(budget);
+        // Another thread, or another CPU on this one, may have run since.
+        self.state.host_x87 = HostX87::UNKNOWN;
         loop {
             if self.pins.get() & self.watched() != 0
                 && let Some(exit) = self.service_pins(bus)

@@ -22,6 +22,7 @@ pub mod lift;
 mod lower;
 pub mod mmu;
 pub mod model;
+pub mod passthrough;
 pub mod pins;
 mod region;
 pub mod state;

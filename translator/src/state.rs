@@ -326,6 +326,31 @@ impl Fpu {
     }
 }
 
+/// What the host's own x87 unit holds between batches of [`crate::passthrough`] on the thread that runs this CPU. It
+/// says nothing about the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct HostX87 {
+    /// The host's control word, one that masks all exceptions; 0 if not known.
+    pub control: u16,
+    /// Exception flags that may be set in the host's status word, bits 0-5; [`HostX87::UNKNOWN`] has more.
+    pub sticky: u16,
+}
+
+/// Bits of [`State::fp_on_host`]; [`crate::passthrough::settle`] code brings everything home.
+pub mod on_host {
+    /// The guest's MXCSR is the host's, all exceptions masked.
+    pub const MXCSR: u8 = 1;
+    /// The guest's x87 registers, tags, status and control word are the host's, all exceptions masked and none pending.
+    pub const X87: u8 = 2;
+}
+
+impl HostX87 {
+    /// Nothing is known: the first batch sets both. Whoever lets another thread, or another CPU's code, run on must
+    /// start from this.
+    pub const UNKNOWN: Self = HostX87 { control: 0, sticky: 0x803f };
+}
+
 /// Everything the CPU remembers between instructions.
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -396,6 +421,10 @@ pub struct State {
     pub mxcsr: u32,
     /// What compiled code keeps besides; not part of the architectural state.
     pub(crate) frame: Frame,
+    /// The host's x87 unit: a cache, not part of the guest.
+    pub host_x87: HostX87,
+    /// Bits of [`on_host`]: parts of the guest that are in the host's own registers now, and stale here.
+    pub fp_on_host: u8,
 }
 
 impl State {
@@ -446,6 +475,8 @@ impl State {
             fpu,
             mxcsr: 0x1f80,
             frame: Frame::default(),
+            host_x87: HostX87::UNKNOWN,
+            fp_on_host: 0,
         };
         s.segs[1] = Segment { base: 0xffff_0000, limit: 0xffff, attr: attr::REAL_CODE, selector: 0xf000 };
         match model {

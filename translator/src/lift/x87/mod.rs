@@ -26,7 +26,7 @@ pub(crate) fn is_x87(ins: &Instruction) -> bool {
 
 /// The last-opcode bits of an x87 instruction's encoding: the low three bits of its first byte and all of its ModR/M
 /// (SDM vol. 1, 8.1.9). 0 for other instructions.
-pub(super) fn opcode(bytes: &[u8]) -> u16 {
+pub fn opcode(bytes: &[u8]) -> u16 {
     let at = bytes.iter().position(|b| (0xd8..=0xdf).contains(b));
     match at.map(|i| (bytes[i], bytes.get(i + 1))) {
         Some((first, Some(modrm))) => u16::from(first & 7) << 8 | u16::from(*modrm),
