@@ -4,6 +4,7 @@
 //! four flag slots it stores the operation that made them and its operands. [`State::resolve_flags`] turns that into
 //! slots; it runs whenever compiled code is left or calls into the host, so that nobody else ever sees lazy flags.
 
+use crate::flags;
 use crate::ir::Width;
 use crate::state::{SegReg, Segment, State, attr, eflags};
 
@@ -16,6 +17,18 @@ pub mod lazy {
     pub const SUB: u32 = 5;
     /// A logical operation with result `a`.
     pub const LOGIC: u32 = 9;
+    /// `a << b`, b constant and not 0.
+    pub const SHL: u32 = 13;
+    /// `a >> b`, b constant and not 0.
+    pub const SHR: u32 = 17;
+    /// As [`SHR`], signed.
+    pub const SAR: u32 = 21;
+    /// A product with result `a`, which overflowed if `b` is not 0.
+    pub const PRODUCT: u32 = 25;
+    /// `a + b` and a carry, with result `r`.
+    pub const ADC: u32 = 29;
+    /// `a - b` and a borrow, with result `r`.
+    pub const SBB: u32 = 33;
     /// In the high half: INC whose result is `over`. CF is that of the low half.
     pub const INC: u32 = 1;
     /// In the high half: DEC whose result is `over`.
@@ -70,6 +83,8 @@ pub struct Frame {
     pub lazy_a: u64,
     /// Second operand.
     pub lazy_b: u64,
+    /// Result of ADC or SBB.
+    pub lazy_r: u64,
     /// Result of the INC or DEC on top.
     pub lazy_over: u64,
     /// Permission bytes of the current view (checked window).
@@ -86,6 +101,8 @@ pub struct Frame {
     pub cpu: usize,
     /// A `&mut dyn Bus` on the caller's stack, for helpers.
     pub bus: usize,
+    /// Code that brings floating-point state home; 0 where there is none.
+    pub settle: usize,
     /// Segments in encoding order.
     pub segs: [Bounds; 6],
 }
@@ -117,9 +134,34 @@ impl State {
                 let (a, b) = (a & w.mask(), b & w.mask());
                 self.flags_sub(w, a, b, a.wrapping_sub(b) & w.mask());
             }
-            _ => {
+            lazy::LOGIC..lazy::SHL => {
                 let w = width(kind - lazy::LOGIC);
                 self.flags_logic(w, a & w.mask());
+            }
+            lazy::SHL..lazy::PRODUCT => {
+                let w = width(kind - lazy::SHL);
+                let shift = match kind {
+                    lazy::SHL..lazy::SHR => flags::shl,
+                    lazy::SHR..lazy::SAR => flags::shr,
+                    _ => flags::sar,
+                };
+                if let Some((r, cf, of)) = shift(w, a & w.mask(), b as u32) {
+                    self.set_zsp(w, r);
+                    self.set_cf_of(cf, of);
+                    self.set_af(false);
+                }
+            }
+            lazy::PRODUCT..lazy::ADC => {
+                let w = width(kind - lazy::PRODUCT);
+                self.set_zsp(w, a & w.mask());
+                self.set_cf_of(b != 0, b != 0);
+                self.set_af(false);
+            }
+            _ => {
+                let subtract = kind >= lazy::SBB;
+                let w = width(kind - if subtract { lazy::SBB } else { lazy::ADC });
+                let (a, b, r) = (a & w.mask(), b & w.mask(), self.frame.lazy_r & w.mask());
+                if subtract { self.flags_sub(w, a, b, r) } else { self.flags_add(w, a, b, r) }
             }
         }
         if over == 0 {

@@ -4,6 +4,7 @@
 use crate::block::{End, Id, Mark};
 use crate::engine::Show;
 use crate::ir::Op;
+use crate::model::Model;
 
 /// One block of a plan. Places are *deltas*: linear distances in bytes from the plan's anchor.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Fixed {
 pub struct Plan {
     /// [`crate::state::mode`] bits.
     pub mode: u32,
+    /// The processor's model.
+    pub model: Model,
     /// Present unless CS is flat.
     pub fixed: Option<Fixed>,
     /// The blocks; the first one is the anchor.

@@ -135,6 +135,8 @@ pub(crate) struct Engine {
     generation: u64,
     /// Base and limit of CS that the jump cache belongs to.
     cs: (u64, u32),
+    /// Address of the code that brings floating-point state home.
+    settle: usize,
     trampoline: usize,
     /// Compiled code is running.
     pub running: bool,
@@ -147,7 +149,10 @@ pub(crate) struct Engine {
 impl Engine {
     fn new(config: Config) -> Result<Engine, String> {
         let compiler = || Compiler::new(native::resolve_address(), native::operation_address(), config.mmu);
-        let cache = CodeCache::new(config.code_cache).map_err(|e| format!("no memory for code: {e}"))?;
+        let mut cache = CodeCache::new(config.code_cache).map_err(|e| format!("no memory for code: {e}"))?;
+        // Never given back.
+        let settle = crate::passthrough::settle().and_then(|code| cache.insert(&code));
+        let settle = settle.map_or(0, |p| cache.address(&p));
         Ok(Engine {
             worker: worker::Worker::new(compiler()?, config.synchronous),
             config,
@@ -160,6 +165,7 @@ impl Engine {
             filled: Vec::new(),
             generation: 0,
             cs: (0, 0),
+            settle,
             trampoline: trampoline::trampoline()?,
             running: false,
             end: 0,

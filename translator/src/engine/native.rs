@@ -36,6 +36,8 @@ unsafe extern "C" fn resolve(state: *mut State) -> u32 {
 /// # Safety
 /// `state` is the state that compiled code was entered with; `op` is one of the operations that its region keeps.
 unsafe extern "C" fn operation(state: *mut State, op: *const Op) -> u32 {
+    // SAFETY: as below; the floating-point state comes home before any Rust code can use or look at it.
+    unsafe { settle(state) };
     // SAFETY: [`run`] has put the addresses of the CPU and of its bus into the frame and touches neither until compiled
     // code returns; `op` lives as long as the region.
     let (cpu, bus, op) = unsafe {
@@ -43,6 +45,21 @@ unsafe extern "C" fn operation(state: *mut State, op: *const Op) -> u32 {
         (&mut *(frame.cpu as *mut Cpu), &mut **(frame.bus as *mut &mut dyn Bus), &*op)
     };
     cpu.host_operation(bus, op)
+}
+
+/// Brings home what batches have left in the host's floating-point registers.
+///
+/// # Safety
+/// As for [`operation`].
+unsafe fn settle(state: *mut State) {
+    // SAFETY: the caller vouches for the state; the address is that of code which does just this, and lives as long as
+    // the code cache that the running code is in.
+    unsafe {
+        if (*state).fp_on_host != 0 && (*state).frame.settle != 0 {
+            let f = std::mem::transmute::<usize, unsafe extern "sysv64" fn(*mut State)>((*state).frame.settle);
+            f(state);
+        }
+    }
 }
 
 impl Cpu {
@@ -102,6 +119,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     e.end = end;
     e.stats.entries += 1;
     cpu.state.frame.jumps = e.jumps.as_ptr() as usize;
+    cpu.state.frame.settle = e.settle;
     // SAFETY: the trampoline was built for exactly this signature.
     let enter: Trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(e.trampoline) };
     let mut bus: &mut dyn Bus = bus;
@@ -113,7 +131,9 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     let why = unsafe {
         (*this).state.frame.cpu = this as usize;
         let state = &raw mut (*this).state;
-        enter(state, jump.code, jump.entry)
+        let why = enter(state, jump.code, jump.entry);
+        settle(state);
+        why
     };
     cpu.state.resolve_flags();
     let left = cpu.state.frame.left;

@@ -28,8 +28,15 @@ impl Cpu {
         let lin = cs.base.wrapping_add(rip) & 0xffff_ffff;
         let flat = self.state.mode & mode::FLAT << SegReg::Cs as u32 != 0;
         let fixed = (!flat).then_some(Fixed { rip, limit: cs.limit });
-        let mut plan =
-            Plan { mode: key.mode, fixed, blocks: Vec::new(), pages: Vec::new(), ids: Vec::new(), show: None };
+        let mut plan = Plan {
+            mode: key.mode,
+            model: self.model,
+            fixed,
+            blocks: Vec::new(),
+            pages: Vec::new(),
+            ids: Vec::new(),
+            show: None,
+        };
         let mut work = VecDeque::from([(0i32, id)]);
         let mut index: HashMap<i32, usize> = HashMap::new();
         let mut targets: Vec<Vec<i32>> = Vec::new();

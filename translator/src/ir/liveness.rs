@@ -19,7 +19,9 @@ fn effect(op: &Op) -> Effect {
         | Op::And { f: true, .. }
         | Op::Or { f: true, .. }
         | Op::Xor { f: true, .. }
-        | Op::Neg { f: true, .. } => Effect::Kills,
+        | Op::Neg { f: true, .. }
+        | Op::Imul { f: true, .. }
+        | Op::Mul { f: true, .. } => Effect::Kills,
         Op::Const { .. }
         | Op::Mov { .. }
         | Op::Sext { .. }
@@ -39,6 +41,11 @@ fn effect(op: &Op) -> Effect {
         | Op::Shl { f: false, .. }
         | Op::Shr { f: false, .. }
         | Op::Sar { f: false, .. }
+        | Op::Rol { f: false, .. }
+        | Op::Ror { f: false, .. }
+        | Op::Shld { f: false, .. }
+        | Op::Shrd { f: false, .. }
+        | Op::Mul { f: false, .. }
         | Op::Imul { f: false, .. }
         | Op::Select { .. }
         | Op::IsZero { .. }
@@ -53,7 +60,6 @@ pub fn drop_dead_flags(ops: &mut [Op]) {
     let mut live = true;
     for op in ops.iter_mut().rev() {
         if !live {
-            let unmasked = |c: super::Src| c.slot == crate::state::slot::ZERO && c.imm != 0;
             match op {
                 Op::Add { f, .. }
                 | Op::Sub { f, .. }
@@ -63,8 +69,19 @@ pub fn drop_dead_flags(ops: &mut [Op]) {
                 | Op::Inc { f, .. }
                 | Op::Dec { f, .. }
                 | Op::Neg { f, .. }
-                | Op::Imul { f, .. } => *f = false,
-                Op::Shl { f, b, .. } | Op::Shr { f, b, .. } | Op::Sar { f, b, .. } if unmasked(*b) => *f = false,
+                | Op::Imul { f, .. }
+                | Op::Mul { f, .. }
+                | Op::Shl { f, .. }
+                | Op::Shr { f, .. }
+                | Op::Sar { f, .. }
+                | Op::Rol { f, .. }
+                | Op::Ror { f, .. }
+                | Op::Rcl { f, .. }
+                | Op::Rcr { f, .. }
+                | Op::Shld { f, .. }
+                | Op::Shrd { f, .. }
+                | Op::Adc { f, .. }
+                | Op::Sbb { f, .. } => *f = false,
                 _ => {}
             }
         }

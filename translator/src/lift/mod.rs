@@ -48,6 +48,25 @@ pub(crate) fn seg_of(r: Register) -> SegReg {
     }
 }
 
+/// The memory operand of an instruction that has one.
+pub(crate) fn memory_operand(ins: &Instruction) -> Mem {
+    let slot_of = |r: Register| if r == Register::None { slot::ZERO } else { Lifter::gpr(r).0 };
+    let (base, index) = (ins.memory_base(), ins.memory_index());
+    let size = match (base, index) {
+        (Register::None, Register::None) => ins.memory_displ_size() as usize,
+        (Register::None, i) => i.size(),
+        (b, _) => b.size(),
+    };
+    Mem {
+        base: slot_of(base),
+        index: slot_of(index),
+        scale: ins.memory_index_scale().trailing_zeros() as u8,
+        seg: seg_of(ins.memory_segment()),
+        asize: Width::of_bytes(size),
+        disp: ins.memory_displacement64() as i32,
+    }
+}
+
 /// What each generation brought; later ones keep it.
 const SINCE: [(Model, &[CpuidFeature]); 7] = {
     use CpuidFeature::*;
@@ -256,21 +275,7 @@ impl Lifter {
 
     /// The memory operand.
     pub(crate) fn mem(&self, ins: &Instruction) -> Mem {
-        let slot_of = |r: Register| if r == Register::None { slot::ZERO } else { Self::gpr(r).0 };
-        let (base, index) = (ins.memory_base(), ins.memory_index());
-        let size = match (base, index) {
-            (Register::None, Register::None) => ins.memory_displ_size() as usize,
-            (Register::None, i) => i.size(),
-            (b, _) => b.size(),
-        };
-        Mem {
-            base: slot_of(base),
-            index: slot_of(index),
-            scale: ins.memory_index_scale().trailing_zeros() as u8,
-            seg: seg_of(ins.memory_segment()),
-            asize: Width::of_bytes(size),
-            disp: ins.memory_displacement64() as i32,
-        }
+        memory_operand(ins)
     }
 
     /// True if accesses through `seg` need no check.

@@ -82,6 +82,7 @@ impl Lowerer<'_, '_> {
             if let Some(v) = self.temps[n as usize]
                 && !self.spilled[n as usize]
             {
+                let v = self.zext(v);
                 self.state_store(v, super::slot_offset(n));
                 self.spilled[n as usize] = true;
             }
@@ -94,8 +95,8 @@ impl Lowerer<'_, '_> {
         } else {
             for s in operands(op) {
                 if s < 8 && self.dirty >> s & 1 != 0 {
-                    let v = self.g(s);
-                    self.state_store(v, super::slot_offset(s));
+                    let v = self.raw(s);
+                    self.state_store(v, super::slot_offset(s) + super::LOW_HALF);
                 }
             }
         }
@@ -151,8 +152,8 @@ impl Lowerer<'_, '_> {
     pub(super) fn spill_registers(&mut self) {
         for r in 0..8 {
             if self.dirty >> r & 1 != 0 {
-                let v = self.g(r);
-                self.state_store(v, super::slot_offset(r));
+                let v = self.raw(r);
+                self.state_store(v, super::slot_offset(r) + super::LOW_HALF);
             }
         }
         self.dirty = 0;
@@ -161,7 +162,7 @@ impl Lowerer<'_, '_> {
     /// Takes all registers from the state.
     pub(super) fn reload(&mut self) {
         for r in 0..8 {
-            let v = self.state_load(I64, super::slot_offset(r));
+            let v = self.state_load(I32, super::slot_offset(r) + super::LOW_HALF);
             self.cur[r as usize] = Some(v);
             self.written |= 1 << r;
         }

@@ -3,11 +3,12 @@
 use super::{Host, Lowered, Mmu, lower};
 use crate::engine::Show;
 use crate::region::Plan;
-use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::Function;
+use cranelift_codegen::ir::{ExternalName, Function};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, FinalizedRelocTarget};
 use cranelift_frontend::FunctionBuilderContext;
 use std::time::{Duration, Instant};
 
@@ -88,14 +89,34 @@ impl Compiler {
             describe(plan, lin, show, &self.context.func);
         }
         let isa = &*self.targets[effort as usize];
-        let compiled = self.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
-        if !compiled.buffer.relocs().is_empty() {
-            return Err("the code needs relocations".into());
+        self.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
+        let compiled = self.context.compiled_code().ok_or("no code")?;
+        let mut bytes = compiled.code_buffer().to_vec();
+        // The batches lie behind the region's own code, so that it reaches them by distance alone.
+        let mut places = Vec::new();
+        for batch in &lowered.batches {
+            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+            places.push(bytes.len() as i64);
+            bytes.extend_from_slice(batch);
+        }
+        for reloc in compiled.buffer.relocs() {
+            let number = match &reloc.target {
+                FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
+                    self.context.func.params.user_named_funcs()[*name].index as usize
+                }
+                _ => return Err("the code refers to something unknown".into()),
+            };
+            let at = reloc.offset as usize;
+            let (Some(place), true) = (places.get(number), reloc.kind == Reloc::X86CallPCRel4) else {
+                return Err(format!("the code needs a relocation of kind {:?}", reloc.kind));
+            };
+            let distance = place - i64::from(reloc.offset) + reloc.addend;
+            bytes[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes());
         }
         if let (Some((lin, _)), Some(text)) = (plan.show, &compiled.vcode) {
             log::info!("host code of region {lin:08x}, {} bytes:\n{text}", compiled.code_buffer().len());
         }
-        Ok(Code { bytes: compiled.code_buffer().to_vec(), lowered, time: begun.elapsed() })
+        Ok(Code { bytes, lowered, time: begun.elapsed() })
     }
 }
 

@@ -92,7 +92,7 @@ impl Lowerer<'_, '_> {
         let mut values = [None; 8];
         for (r, v) in values.iter_mut().enumerate() {
             if dirty >> r & 1 != 0 {
-                *v = Some(self.g(r as u8));
+                *v = Some(self.raw(r as u8));
             }
         }
         let left = self.left_now();
@@ -139,7 +139,7 @@ impl Lowerer<'_, '_> {
     fn store_state(&mut self, values: &[Option<Value>; 8], fl: Fl, left: Value) {
         for (r, v) in values.iter().enumerate() {
             if let Some(v) = v {
-                self.state_store(*v, super::slot_offset(r as u8));
+                self.state_store(*v, super::slot_offset(r as u8) + super::LOW_HALF);
             }
         }
         self.spill_flags(fl);
@@ -182,7 +182,7 @@ impl Lowerer<'_, '_> {
             self.enter(e.block);
             for (r, v) in e.values.iter().enumerate() {
                 if let Some(v) = v {
-                    self.state_store(*v, super::slot_offset(r as u8));
+                    self.state_store(*v, super::slot_offset(r as u8) + super::LOW_HALF);
                 }
             }
             self.spill_flags(e.fl);
@@ -195,7 +195,7 @@ impl Lowerer<'_, '_> {
             let (address, packed) = (self.b.block_params(t.block)[0], self.b.block_params(t.block)[1]);
             for (r, v) in t.values.iter().enumerate() {
                 if let Some(v) = v {
-                    self.state_store(*v, super::slot_offset(r as u8));
+                    self.state_store(*v, super::slot_offset(r as u8) + super::LOW_HALF);
                 }
             }
             self.frame_store(address, offset_of!(Frame, exit_addr));

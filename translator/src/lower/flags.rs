@@ -9,6 +9,16 @@ use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
+/// Shifts and rotates by the name of their operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shift {
+    Shl,
+    Shr,
+    Sar,
+    Rol,
+    Ror,
+}
+
 /// Who made the flags. Values have the type of width `w`; those of [`Fl::Parts`] are slots (see [`slot`]).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fl {
@@ -19,11 +29,15 @@ pub(super) enum Fl {
     /// r = a - b.
     Sub { w: Width, a: Value, b: Value, r: Value },
     /// r = a + b + carry.
-    Adc { w: Width, a: Value, b: Value, r: Value },
+    Adc { w: Width, a: Value, b: Value, r: Value, carry: Value },
     /// r = a - b - borrow.
-    Sbb { w: Width, a: Value, b: Value, r: Value },
+    Sbb { w: Width, a: Value, b: Value, r: Value, carry: Value },
     /// A logical operation.
     Logic { w: Width, r: Value },
+    /// A shift by a constant that is not 0.
+    Shift { kind: Shift, w: Width, a: Value, n: u32, r: Value },
+    /// A product that overflowed if x and y differ.
+    Product { w: Width, r: Value, x: Value, y: Value },
     /// INC or DEC with CF as an I8, or as it is in the state.
     Step { w: Width, inc: bool, r: Value, cf: Option<Value> },
     /// The four slots.
@@ -136,20 +150,30 @@ impl Lowerer<'_, '_> {
                 let z = zero(self);
                 Parts { nz: self.zext(r), sp: self.sext(w, r), co: z, af: z }
             }
-            Fl::Add { w, a, b, r } | Fl::Adc { w, a, b, r } => {
+            Fl::Add { w, a, b, r } | Fl::Adc { w, a, b, r, .. } => {
                 let both = self.b.ins().band(a, b);
                 let any = self.b.ins().bor(a, b);
                 let any = self.b.ins().band_not(any, r);
                 let co = self.b.ins().bor(both, any);
                 self.parts_carry(w, a, b, r, co)
             }
-            Fl::Sub { w, a, b, r } | Fl::Sbb { w, a, b, r } => {
+            Fl::Sub { w, a, b, r } | Fl::Sbb { w, a, b, r, .. } => {
                 let both = self.b.ins().band_not(b, a);
                 let na = self.b.ins().bnot(a);
                 let any = self.b.ins().bor(na, b);
                 let any = self.b.ins().band(any, r);
                 let co = self.b.ins().bor(both, any);
                 self.parts_carry(w, a, b, r, co)
+            }
+            Fl::Shift { kind, w, a, n, r } => {
+                let (cf, of) = self.shift_carry(kind, w, a, n, r);
+                let zero = zero(self);
+                Parts { nz: self.zext(r), sp: self.sext(w, r), co: self.co(cf, of), af: zero }
+            }
+            Fl::Product { w, r, x, y } => {
+                let over = self.b.ins().icmp(IntCC::NotEqual, x, y);
+                let zero = zero(self);
+                Parts { nz: self.zext(r), sp: self.sext(w, r), co: self.co(over, over), af: zero }
             }
             Fl::Step { w, inc, r, cf: Some(cf) } => {
                 let ty = super::ty(w);
@@ -187,11 +211,29 @@ impl Lowerer<'_, '_> {
         self.b.ins().bor(cf, x)
     }
 
-    /// Flags whose result is `r` (a slot value cut to `w`), with CF and OF given and AF clear.
+    /// Flags whose result is `r`, of width `w`, with CF and OF given and AF clear.
     pub(super) fn set_result_flags(&mut self, w: Width, r: Value, cf: Value, of: Value) {
-        let typed = self.narrow(w, r);
-        let (sp, co, af) = (self.sext(w, typed), self.co(cf, of), self.b.ins().iconst(I64, 0));
-        self.fl = Fl::Parts(Parts { nz: r, sp, co, af });
+        let (sp, co, af) = (self.sext(w, r), self.co(cf, of), self.b.ins().iconst(I64, 0));
+        let nz = self.zext(r);
+        self.fl = Fl::Parts(Parts { nz, sp, co, af });
+    }
+
+    /// CF and OF of a shift by a constant. See [`crate::flags`].
+    fn shift_carry(&mut self, kind: Shift, w: Width, a: Value, n: u32, r: Value) -> (Value, Value) {
+        let bits = w.bits();
+        match kind {
+            Shift::Shl => {
+                let cf = if n > bits { self.b.ins().iconst(I8, 0) } else { self.bit_of(a, bits - n) };
+                let sign = self.bit_of(r, bits - 1);
+                (cf, self.b.ins().bxor(cf, sign))
+            }
+            Shift::Shr => {
+                let cf = if n > bits { self.b.ins().iconst(I8, 0) } else { self.bit_of(a, n - 1) };
+                let (x, y) = (self.bit_of(r, bits - 1), self.bit_of(r, bits - 2));
+                (cf, self.b.ins().bxor(x, y))
+            }
+            _ => (self.bit_of(a, (n - 1).min(bits - 1)), self.b.ins().iconst(I8, 0)),
+        }
     }
 
     /// CF and OF change, the others stay.
@@ -204,19 +246,38 @@ impl Lowerer<'_, '_> {
     /// Puts the flags into the state. [`Lowerer::fl`] is left alone: the caller knows whether they stay symbolic.
     pub(super) fn spill_flags(&mut self, fl: Fl) {
         let over = core::mem::offset_of!(crate::frame::Frame, lazy) + 4;
-        let kind = |k: u32, w: Width| i64::from(k + w as u32);
+        let kind = |k: u32, w: Width| k + w as u32;
         match fl {
             Fl::Memory => {}
             Fl::Add { w, a, b, .. } => self.spill_lazy(kind(lazy::ADD, w), a, Some(b)),
             Fl::Sub { w, a, b, .. } => self.spill_lazy(kind(lazy::SUB, w), a, Some(b)),
             Fl::Logic { w, r } => self.spill_lazy(kind(lazy::LOGIC, w), r, None),
             Fl::Step { w, inc, r, cf: None } => {
-                let k = self.b.ins().iconst(I32, kind(if inc { lazy::INC } else { lazy::DEC }, w));
+                let k = self.b.ins().iconst(I32, i64::from(kind(if inc { lazy::INC } else { lazy::DEC }, w)));
                 self.frame_store(k, over);
                 let r = self.zext(r);
                 self.frame_store(r, core::mem::offset_of!(crate::frame::Frame, lazy_over));
             }
-            Fl::Parts(_) | Fl::Adc { .. } | Fl::Sbb { .. } | Fl::Step { .. } => {
+            Fl::Shift { kind, w, a, n, .. } => {
+                let k = match kind {
+                    Shift::Shl => lazy::SHL,
+                    Shift::Shr => lazy::SHR,
+                    _ => lazy::SAR,
+                };
+                let n = self.b.ins().iconst(I64, i64::from(n));
+                self.spill_lazy(k + w as u32, a, Some(n));
+            }
+            Fl::Product { w, r, x, y } => {
+                let over = self.b.ins().icmp(IntCC::NotEqual, x, y);
+                self.spill_lazy(lazy::PRODUCT + w as u32, r, Some(over));
+            }
+            Fl::Adc { w, a, b, r, .. } | Fl::Sbb { w, a, b, r, .. } => {
+                let k = if matches!(fl, Fl::Adc { .. }) { lazy::ADC } else { lazy::SBB };
+                self.spill_lazy(k + w as u32, a, Some(b));
+                let r = self.zext(r);
+                self.frame_store(r, core::mem::offset_of!(crate::frame::Frame, lazy_r));
+            }
+            Fl::Parts(_) | Fl::Step { .. } => {
                 let p = self.parts_of(fl);
                 for (s, v) in [(slot::NZ, p.nz), (slot::SP, p.sp), (slot::CO, p.co), (slot::AF, p.af)] {
                     self.state_store(v, super::slot_offset(s));
@@ -227,9 +288,9 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    fn spill_lazy(&mut self, kind: i64, a: Value, b: Option<Value>) {
+    fn spill_lazy(&mut self, kind: u32, a: Value, b: Option<Value>) {
         use crate::frame::Frame;
-        let k = self.b.ins().iconst(I64, kind);
+        let k = self.b.ins().iconst(I64, i64::from(kind));
         self.frame_store(k, core::mem::offset_of!(Frame, lazy));
         let a = self.zext(a);
         self.frame_store(a, core::mem::offset_of!(Frame, lazy_a));
@@ -301,7 +362,14 @@ impl Lowerer<'_, '_> {
                     return self.b.ins().icmp(if negated { c.complement() } else { c }, r, with);
                 }
             }
-            (Fl::Adc { w, r, .. } | Fl::Sbb { w, r, .. } | Fl::Step { w, r, .. }, even @ (Cc::E | Cc::S)) => {
+            (
+                Fl::Adc { w, r, .. }
+                | Fl::Sbb { w, r, .. }
+                | Fl::Step { w, r, .. }
+                | Fl::Shift { w, r, .. }
+                | Fl::Product { w, r, .. },
+                even @ (Cc::E | Cc::S),
+            ) => {
                 let zero = self.b.ins().iconst(super::ty(w), 0);
                 let c = if even == Cc::E { IntCC::Equal } else { IntCC::SignedLessThan };
                 return self.b.ins().icmp(if negated { c.complement() } else { c }, r, zero);
@@ -319,6 +387,28 @@ impl Lowerer<'_, '_> {
                     v = self.b.ins().bor(v, z);
                 }
                 return if negated { self.not(v) } else { v };
+            }
+            (Fl::Shift { kind, w, a, n, r }, Cc::B) => {
+                let (cf, _) = self.shift_carry(kind, w, a, n, r);
+                return if negated { self.not(cf) } else { cf };
+            }
+            (Fl::Product { x, y, .. }, Cc::O | Cc::B) => {
+                return self.b.ins().icmp(if negated { IntCC::Equal } else { IntCC::NotEqual }, x, y);
+            }
+            (Fl::Adc { a, r, carry, .. }, Cc::B) => {
+                // Out of the top if the result is below a, or is a with all of b and the carry gone round.
+                let below = self.b.ins().icmp(IntCC::UnsignedLessThan, r, a);
+                let same = self.b.ins().icmp(IntCC::Equal, r, a);
+                let round = self.b.ins().band(same, carry);
+                let cf = self.b.ins().bor(below, round);
+                return if negated { self.not(cf) } else { cf };
+            }
+            (Fl::Sbb { a, b, carry, .. }, Cc::B) => {
+                let below = self.b.ins().icmp(IntCC::UnsignedLessThan, a, b);
+                let same = self.b.ins().icmp(IntCC::Equal, a, b);
+                let round = self.b.ins().band(same, carry);
+                let cf = self.b.ins().bor(below, round);
+                return if negated { self.not(cf) } else { cf };
             }
             (Fl::Step { cf: Some(cf), .. }, Cc::B) => return if negated { self.not(cf) } else { cf },
             _ => {}

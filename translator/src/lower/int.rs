@@ -1,31 +1,33 @@
 //! Integer operations.
 
-use super::{Lowerer, exits::Kind, flags::Fl, ty};
+use super::flags::{Fl, Shift};
+use super::{Lowerer, exits::Kind, ty};
 use crate::ir::{BitOp, Op, Src, Width};
 use crate::state::slot;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
-
-/// Shifts and rotates by the name of their operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shift {
-    Shl,
-    Shr,
-    Sar,
-    Rol,
-    Ror,
-}
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use std::cmp::Ordering;
 
 impl Lowerer<'_, '_> {
     /// A slot cut to `w`, with the type of that width.
     pub(super) fn gw(&mut self, s: u8, w: Width) -> Value {
-        let v = self.g(s);
-        self.narrow(w, v)
+        let v = self.raw(s);
+        self.fit(ty(w), v)
+    }
+
+    /// A value of any width as one of type `to`: cut or zero-extended.
+    pub(super) fn fit(&mut self, to: Type, v: Value) -> Value {
+        let have = self.b.func.dfg.value_type(v);
+        match have.bits().cmp(&to.bits()) {
+            Ordering::Equal => v,
+            Ordering::Greater => self.b.ins().ireduce(to, v),
+            Ordering::Less => self.b.ins().uextend(to, v),
+        }
     }
 
     pub(super) fn narrow(&mut self, w: Width, v: Value) -> Value {
-        if w == Width::Q { v } else { self.b.ins().ireduce(ty(w), v) }
+        self.fit(ty(w), v)
     }
 
     /// A source operand with the type of width `w`.
@@ -46,15 +48,28 @@ impl Lowerer<'_, '_> {
         if w == Width::Q { v } else { self.b.ins().sextend(I64, v) }
     }
 
-    fn bit_of(&mut self, v: Value, n: u32) -> Value {
-        let t = self.b.ins().ushr_imm_u(v, i64::from(n));
-        let t = self.b.ins().ireduce(I8, t);
+    /// Sets the low `w` bits of a general register as instructions of that operand size do: 32 bits clear the rest.
+    pub(super) fn set_register(&mut self, dst: u8, w: Width, v: Value) {
+        if matches!(w, Width::D | Width::Q) {
+            return self.p(dst, v);
+        }
+        let old = self.gw(dst, Width::D);
+        let old = self.b.ins().band_imm_u(old, i64::from(!(w.mask() as u32)));
+        let new = self.narrow(w, v);
+        let new = self.fit(I32, new);
+        let v = self.b.ins().bor(old, new);
+        self.p(dst, v);
+    }
+
+    /// Bit `n` of a value as an I8.
+    pub(super) fn bit_of(&mut self, v: Value, n: u32) -> Value {
+        let t = if n == 0 { v } else { self.b.ins().ushr_imm_u(v, i64::from(n)) };
+        let t = self.fit(I8, t);
         self.b.ins().band_imm_u(t, 1)
     }
 
     fn result(&mut self, dst: u8, r: Value) {
-        let v = self.zext(r);
-        self.p(dst, v);
+        self.p(dst, r);
     }
 
     /// Lowers an integer operation. False if `op` is something else.
@@ -73,23 +88,23 @@ impl Lowerer<'_, '_> {
                 let v = if from == w { v } else { self.b.ins().sextend(ty(w), v) };
                 self.result(dst, v);
             }
-            Op::Insert { w, hi, dst, a } => {
-                let sh = if hi { 8 } else { 0 };
-                let m = (w.mask() << sh) as i64;
-                let old = self.g(dst);
-                let old = self.b.ins().band_imm_s(old, !m);
-                let new = self.gw(a, w);
-                let mut new = self.zext(new);
-                if hi {
-                    new = self.b.ins().ishl_imm_u(new, 8);
-                }
+            Op::Insert { w, hi: false, dst, a } => {
+                let new = self.raw(a);
+                self.set_register(dst, w, new);
+            }
+            Op::Insert { dst, a, .. } => {
+                let old = self.gw(dst, Width::D);
+                let old = self.b.ins().band_imm_u(old, 0xffff_00ff);
+                let new = self.gw(a, Width::B);
+                let new = self.fit(I32, new);
+                let new = self.b.ins().ishl_imm_u(new, 8);
                 let v = self.b.ins().bor(old, new);
                 self.p(dst, v);
             }
             Op::High8 { dst, a } => {
-                let v = self.g(a);
+                let v = self.gw(a, Width::D);
                 let v = self.b.ins().ushr_imm_u(v, 8);
-                let v = self.b.ins().band_imm_u(v, 0xff);
+                let v = self.b.ins().ireduce(I8, v);
                 self.p(dst, v);
             }
             Op::Lea { dst, ref mem } => {
@@ -115,20 +130,20 @@ impl Lowerer<'_, '_> {
                 self.flags(f, Fl::Sub { w, a, b, r });
             }
             Op::Adc { w, f, dst, a, b } => {
-                let (a, b, c) = (self.gw(a, w), self.src(b, w), self.carry());
-                let c = if w == Width::B { c } else { self.b.ins().uextend(ty(w), c) };
+                let (a, b, carry) = (self.gw(a, w), self.src(b, w), self.carry());
+                let c = self.fit(ty(w), carry);
                 let r = self.b.ins().iadd(a, b);
                 let r = self.b.ins().iadd(r, c);
                 self.result(dst, r);
-                self.flags(f, Fl::Adc { w, a, b, r });
+                self.flags(f, Fl::Adc { w, a, b, r, carry });
             }
             Op::Sbb { w, f, dst, a, b } => {
-                let (a, b, c) = (self.gw(a, w), self.src(b, w), self.carry());
-                let c = if w == Width::B { c } else { self.b.ins().uextend(ty(w), c) };
+                let (a, b, carry) = (self.gw(a, w), self.src(b, w), self.carry());
+                let c = self.fit(ty(w), carry);
                 let r = self.b.ins().isub(a, b);
                 let r = self.b.ins().isub(r, c);
                 self.result(dst, r);
-                self.flags(f, Fl::Sbb { w, a, b, r });
+                self.flags(f, Fl::Sbb { w, a, b, r, carry });
             }
             Op::And { w, f, dst, a, b } => {
                 let (a, b) = (self.gw(a, w), self.src(b, w));
@@ -196,9 +211,7 @@ impl Lowerer<'_, '_> {
                 self.result(dst, r);
                 if f {
                     let back = self.sext(w, r);
-                    let over = self.b.ins().icmp(IntCC::NotEqual, back, wide);
-                    let r = self.zext(r);
-                    self.set_result_flags(w, r, over, over);
+                    self.fl = Fl::Product { w, r, x: back, y: wide };
                 }
             }
             Op::Div { w, signed, quot, rem, hi, lo, b } if w != Width::Q => {
@@ -298,56 +311,60 @@ impl Lowerer<'_, '_> {
     fn shift(&mut self, kind: Shift, w: Width, f: bool, dst: u8, a: u8, b: Src) {
         let bits = w.bits();
         let constant = (b.slot == slot::ZERO).then_some(b.imm as u32 & 0xff);
-        let at = self.gw(a, w);
+        let a = self.gw(a, w);
         if constant == Some(0) {
-            self.result(dst, at);
+            self.p(dst, a);
             return;
         }
-        let a = self.zext(at);
         let n = match constant {
-            Some(n) => self.b.ins().iconst(I64, i64::from(n)),
+            Some(n) => self.b.ins().iconst(I32, i64::from(n)),
             None => {
                 let n = self.src(b, Width::B);
-                self.zext(n)
+                self.b.ins().uextend(I32, n)
             }
         };
-        let mask = w.mask() as i64;
-        // The result, zero-extended; CF and OF as I8.
+        // Counts beyond a narrow operand's width are shifts of the wider value, cut.
+        let wide = if w == Width::Q { I64 } else { I32 };
         let r = match kind {
             Shift::Shl => {
-                let v = self.b.ins().ishl(a, n);
-                self.b.ins().band_imm_u(v, mask)
+                let x = self.fit(wide, a);
+                let v = self.b.ins().ishl(x, n);
+                self.fit(ty(w), v)
             }
-            Shift::Shr => self.b.ins().ushr(a, n),
+            Shift::Shr => {
+                let x = self.fit(wide, a);
+                let v = self.b.ins().ushr(x, n);
+                self.fit(ty(w), v)
+            }
             Shift::Sar => {
-                let s = self.sext(w, at);
-                let v = self.b.ins().sshr(s, n);
-                self.b.ins().band_imm_u(v, mask)
+                let x = if ty(w) == wide { a } else { self.b.ins().sextend(wide, a) };
+                let v = self.b.ins().sshr(x, n);
+                self.fit(ty(w), v)
             }
-            Shift::Rol => {
-                let v = self.b.ins().rotl(at, n);
-                self.zext(v)
-            }
-            Shift::Ror => {
-                let v = self.b.ins().rotr(at, n);
-                self.zext(v)
-            }
+            Shift::Rol => self.b.ins().rotl(a, n),
+            Shift::Ror => self.b.ins().rotr(a, n),
         };
         if !f {
             self.p(dst, r);
+            return;
+        }
+        if let (Some(n), Shift::Shl | Shift::Shr | Shift::Sar) = (constant, kind) {
+            self.p(dst, r);
+            self.fl = Fl::Shift { kind, w, a, n, r };
             return;
         }
         let old = if constant.is_none() { Some(self.parts()) } else { None };
         self.p(dst, r);
         let (cf, of) = match kind {
             Shift::Shl => {
-                let v = self.b.ins().ishl(a, n);
+                let x = self.zext(a);
+                let v = self.b.ins().ishl(x, n);
                 let cf = self.bit_of(v, bits);
                 let sign = self.bit_of(r, bits - 1);
                 (cf, self.b.ins().bxor(cf, sign))
             }
             Shift::Shr | Shift::Sar => {
-                let x = if kind == Shift::Sar { self.sext(w, at) } else { a };
+                let x = if kind == Shift::Sar { self.sext(w, a) } else { self.zext(a) };
                 let less = self.b.ins().iadd_imm_s(n, -1);
                 let v = self.b.ins().ushr(x, less);
                 let cf = self.bit_of(v, 0);
@@ -449,7 +466,8 @@ impl Lowerer<'_, '_> {
         self.p(dst, r);
         let (x, y) = (self.bit_of(r, 31), self.bit_of(a, 31));
         let of = self.b.ins().bxor(x, y);
-        self.set_result_flags(w, r, cf, of);
+        let typed = self.narrow(w, r);
+        self.set_result_flags(w, typed, cf, of);
         if let Some(old) = old {
             self.keep_flags_if_zero(n, old);
         }
@@ -463,17 +481,15 @@ impl Lowerer<'_, '_> {
         let l = self.narrow(w, wide);
         let h = self.b.ins().ushr_imm_u(wide, i64::from(w.bits()));
         let h = self.narrow(w, h);
-        let (lz, hz) = (self.zext(l), self.zext(h));
-        self.p(lo, lz);
-        self.p(hi, hz);
+        self.p(lo, l);
+        self.p(hi, h);
         if f {
             let fill = if signed {
                 self.b.ins().sshr_imm_u(l, i64::from(w.bits() - 1))
             } else {
                 self.b.ins().iconst(ty(w), 0)
             };
-            let over = self.b.ins().icmp(IntCC::NotEqual, h, fill);
-            self.set_result_flags(w, lz, over, over);
+            self.fl = Fl::Product { w, r: l, x: h, y: fill };
         }
     }
 
@@ -508,9 +524,8 @@ impl Lowerer<'_, '_> {
         let back = if signed { self.sext(w, cut) } else { self.zext(cut) };
         let fits = self.b.ins().icmp(IntCC::Equal, back, q);
         self.leave_unless(fits);
-        let q = self.zext(cut);
+        let q = cut;
         let r = self.narrow(w, r);
-        let r = self.zext(r);
         self.p(quot, q);
         self.p(rem, r);
     }

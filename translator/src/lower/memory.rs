@@ -1,10 +1,13 @@
 //! Loads and stores of the guest: the check against the checked window or the flat table, shared by neighbouring
 //! accesses off one base register.
 
+use super::batch::Run;
 use super::{Lowerer, Mmu, exits::Kind};
 use crate::frame::Bounds;
 use crate::ir::{Mem, Op, Width};
 use crate::mmu::shadow;
+use crate::model::Model;
+use crate::region::PlanBlock;
 use crate::state::{SegReg, mode, slot};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
@@ -115,19 +118,47 @@ fn access(op: &Op) -> Option<(&Mem, u32, bool)> {
     }
 }
 
-/// Groups the flat accesses of a block.
-pub(super) fn groups(ops: &[Op]) -> Groups {
+/// Groups the flat accesses of a block. `runs` are the accesses of instructions that are lowered as a batch: mark
+/// number, operand, bytes, whether it is written; their own operations do not count.
+pub(super) fn groups(block: &PlanBlock, runs: &[Run], model: Model, mode: u32) -> Groups {
     let mut bases = Bases::new();
     let mut found = Groups::default();
     let mut open: HashMap<u32, usize> = HashMap::new();
-    for (i, op) in ops.iter().enumerate() {
-        if let Some((mem, size, write)) = access(op)
+    let mut batched: HashMap<usize, Option<(Mem, u32, bool)>> = HashMap::new();
+    for run in runs {
+        for n in run.first..run.first + run.len() {
+            batched.insert(n, None);
+        }
+        for (n, mem, bytes, write) in run.accesses(model, mode) {
+            batched.insert(n, Some((mem, bytes, write)));
+        }
+    }
+    let mut mark = 0;
+    for (i, op) in block.ops.iter().enumerate() {
+        let starts = block.marks.get(mark).is_some_and(|m| usize::from(m.op) == i);
+        if starts {
+            mark += 1;
+        }
+        let of_run = batched.get(&mark.wrapping_sub(1));
+        let used = match of_run {
+            Some(Some((mem, bytes, write))) if starts && flat_segment(mode, mem.seg, *write) => {
+                Some((*mem, *bytes, *write))
+            }
+            Some(_) => None,
+            None => access(op).map(|(m, n, w)| (*m, n, w)),
+        };
+        if let Some((mem, size, write)) = used
             && mem.index == slot::ZERO
             && mem.base != slot::ZERO
             && mem.asize == Width::D
         {
             let (v, off) = bases.version[mem.base as usize];
-            let (lo, hi) = (off.wrapping_add(mem.disp), off.wrapping_add(mem.disp).saturating_add(size as i32));
+            let lo = off.wrapping_add(mem.disp);
+            let hi = lo.wrapping_add(size as i32);
+            if hi < lo {
+                bases.step(op);
+                continue;
+            }
             let joined = open.get(&v).copied().filter(|g| {
                 let g = &found.all[*g];
                 i64::from(g.hi.max(hi)) - i64::from(g.lo.min(lo)) <= i64::from(SPAN)
@@ -144,9 +175,18 @@ pub(super) fn groups(ops: &[Op]) -> Groups {
             }
             found.of.insert(i, (g, lo));
         }
-        bases.step(op);
+        match of_run {
+            // A batch leaves the bases of later accesses alone but for the registers it writes.
+            Some(_) => super::for_each_write(op, |s| bases.fresh(s)),
+            None => bases.step(op),
+        }
     }
     found
+}
+
+/// Accesses through `seg` need no check of the segment.
+fn flat_segment(bits: u32, seg: SegReg, write: bool) -> bool {
+    bits & mode::FLAT << seg as u32 != 0 && !(write && seg == SegReg::Cs)
 }
 
 impl Lowerer<'_, '_> {
@@ -155,12 +195,10 @@ impl Lowerer<'_, '_> {
         let disp = self.b.ins().iconst(I32, i64::from(m.disp as u32));
         let mut sum = None;
         if m.base != slot::ZERO {
-            let v = self.g(m.base);
-            sum = Some(self.b.ins().ireduce(I32, v));
+            sum = Some(self.gw(m.base, Width::D));
         }
         if m.index != slot::ZERO {
-            let v = self.g(m.index);
-            let v = self.b.ins().ireduce(I32, v);
+            let v = self.gw(m.index, Width::D);
             let v = if m.scale == 0 { v } else { self.b.ins().ishl_imm_u(v, i64::from(m.scale)) };
             sum = Some(match sum {
                 Some(s) => self.b.ins().iadd(s, v),
@@ -281,11 +319,26 @@ impl Lowerer<'_, '_> {
         (at, lo - from)
     }
 
+    /// Host address and displacement of a memory operand of instruction `n`, which is in a run.
+    pub(super) fn run_operand(&mut self, n: usize, mem: &Mem, size: u32, write: bool, aligned: bool) -> (Value, i32) {
+        let i = usize::from(self.plan.blocks[self.block].marks[n].op);
+        if !flat_segment(self.plan.mode, mem.seg, write) {
+            return (self.segmented(mem, size, write, aligned), 0);
+        }
+        if aligned {
+            let addr = self.offset(mem);
+            let low = self.b.ins().band_imm_u(addr, i64::from(size - 1));
+            let ok = self.b.ins().icmp_imm_u(IntCC::Equal, low, 0);
+            self.leave_unless(ok);
+        }
+        self.rmw = None;
+        self.flat(i, mem, size, write)
+    }
+
     /// Host address of an access through a segment.
     fn segmented(&mut self, mem: &Mem, size: u32, write: bool, aligned: bool) -> Value {
         let off = self.offset(mem);
-        let flat = self.plan.mode & mode::FLAT << mem.seg as u32 != 0 && !(write && mem.seg == SegReg::Cs);
-        let addr = if flat {
+        let addr = if flat_segment(self.plan.mode, mem.seg, write) {
             off
         } else {
             let at = super::bounds_offset(mem.seg);
@@ -315,21 +368,16 @@ impl Lowerer<'_, '_> {
     fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
         let f = super::guest();
         match w {
-            Width::B => self.b.ins().uload8(I64, f, at, disp),
-            Width::W => self.b.ins().uload16(I64, f, at, disp),
-            Width::D => self.b.ins().uload32(f, at, disp),
+            Width::B => self.b.ins().uload8(I32, f, at, disp),
+            Width::W => self.b.ins().uload16(I32, f, at, disp),
+            Width::D => self.b.ins().load(I32, f, at, disp),
             Width::Q => self.b.ins().load(I64, f, at, disp),
         }
     }
 
     fn write_at(&mut self, w: Width, v: Value, at: Value, disp: i32) {
-        let f = super::guest();
-        match w {
-            Width::B => self.b.ins().istore8(f, v, at, disp),
-            Width::W => self.b.ins().istore16(f, v, at, disp),
-            Width::D => self.b.ins().istore32(f, v, at, disp),
-            Width::Q => self.b.ins().store(f, v, at, disp),
-        };
+        let v = self.narrow(w, v);
+        self.b.ins().store(super::guest(), v, at, disp);
     }
 
     /// Lowers operation `i` if it is an access to memory. False if it is something else.
@@ -347,7 +395,7 @@ impl Lowerer<'_, '_> {
             }
             Op::Store { w, a, ref mem } => {
                 let (at, d) = self.flat(i, mem, u32::from(w.bytes()), true);
-                let v = self.g(a);
+                let v = self.raw(a);
                 self.write_at(w, v, at, d);
             }
             Op::LoadSeg { w, dst, ref mem } => {
@@ -366,7 +414,7 @@ impl Lowerer<'_, '_> {
                     Some((_, at)) => at,
                     None => self.segmented(mem, u32::from(w.bytes()), true, false),
                 };
-                let v = self.g(a);
+                let v = self.raw(a);
                 self.write_at(w, v, at, 0);
             }
             Op::ProbeSeg { w, ref mem } => {

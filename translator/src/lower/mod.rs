@@ -5,6 +5,7 @@
 //! a call of the interpreter's own code (see [`calls`]). A cold way out stores everything as it was at the start of an
 //! instruction, so that the interpreter can run that instruction with all its faults (see [`exits`]).
 
+mod batch;
 mod calls;
 pub mod compile;
 mod describe;
@@ -30,6 +31,7 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variable};
 use exits::{Kind, Snapshot};
 use flags::Fl;
+use std::rc::Rc;
 
 /// How compiled code reaches guest memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,6 +64,8 @@ pub struct Lowered {
     pub kept: Vec<Box<Op>>,
     /// Deltas of the entries, in the order of the entry numbers.
     pub entries: Vec<i32>,
+    /// Machine code of the batches that the region calls, in the order of their numbers.
+    pub batches: Vec<Vec<u8>>,
 }
 
 fn ty(w: Width) -> Type {
@@ -86,6 +90,9 @@ fn guest() -> MemFlagsData {
 fn slot_offset(s: u8) -> usize {
     offset_of!(State, slots) + s as usize * 8
 }
+
+/// Where the low half of a slot is: the upper half of a general register's slot is always zero.
+const LOW_HALF: usize = if cfg!(target_endian = "big") { 4 } else { 0 };
 
 fn vector_offset(v: VSlot) -> usize {
     offset_of!(State, vectors) + usize::from(v & 31) * 16
@@ -219,6 +226,9 @@ struct Lowerer<'a, 'b> {
     stop: Option<Value>,
     /// The block's shared way out.
     tail: Option<Block>,
+    /// The block's runs of floating-point and vector instructions.
+    runs: Rc<Vec<batch::Run>>,
+    batches: Vec<Vec<u8>>,
 }
 
 /// The signature of every region: `fn(state, entry number) -> exit code`.
@@ -241,7 +251,7 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Pl
     b.switch_to_block(head);
     b.seal_block(head);
     let (st, number) = (b.block_params(head)[0], b.block_params(head)[1]);
-    let regs = std::array::from_fn(|_| b.declare_var(I64));
+    let regs = std::array::from_fn(|_| b.declare_var(I32));
     let left = b.declare_var(I64);
     let blocks: Vec<Block> = plan.blocks.iter().map(|_| b.create_block()).collect();
     let order = order::Order::new(plan);
@@ -282,14 +292,16 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Pl
         rmw: None,
         stop: None,
         tail: None,
+        runs: Rc::default(),
+        batches: Vec::new(),
     };
     let entries = l.head(number);
     l.body();
     l.emit_exits();
     l.b.seal_all_blocks();
-    let Lowerer { b, kept, .. } = l;
+    let Lowerer { b, kept, batches, .. } = l;
     b.finalize(host.frontend);
-    Lowered { kept, entries }
+    Lowered { kept, entries, batches }
 }
 
 impl Lowerer<'_, '_> {
@@ -336,8 +348,15 @@ impl Lowerer<'_, '_> {
         self.b.ins().uextend(I64, v)
     }
 
-    /// A slot's value, zero-extended.
+    /// A slot's value, zero-extended to 64 bits.
     fn g(&mut self, s: u8) -> Value {
+        let v = self.raw(s);
+        self.zext(v)
+    }
+
+    /// A slot's value in whatever type it is held: general registers are I32, temporaries what they were set to; the
+    /// bits above are zero.
+    fn raw(&mut self, s: u8) -> Value {
         match s {
             0..8 => {
                 if let Some(v) = self.cur[s as usize] {
@@ -347,7 +366,7 @@ impl Lowerer<'_, '_> {
                 self.cur[s as usize] = Some(v);
                 v
             }
-            slot::ZERO => self.b.ins().iconst(I64, 0),
+            slot::ZERO => self.b.ins().iconst(I32, 0),
             slot::TEMP.. => {
                 if let Some(v) = self.temps[s as usize] {
                     return v;
@@ -361,10 +380,11 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    /// Sets a slot to a zero-extended value.
+    /// Sets a slot to a value of any type, zero-extended.
     fn p(&mut self, s: u8, v: Value) {
         match s {
             0..8 => {
+                let v = self.fit(I32, v);
                 self.cur[s as usize] = Some(v);
                 self.written |= 1 << s;
                 self.dirty |= 1 << s;
@@ -374,7 +394,10 @@ impl Lowerer<'_, '_> {
                 self.spilled[s as usize] = false;
             }
             slot::ZERO => {}
-            _ => self.state_store(v, slot_offset(s)),
+            _ => {
+                let v = self.zext(v);
+                self.state_store(v, slot_offset(s));
+            }
         }
     }
 
@@ -405,7 +428,7 @@ impl Lowerer<'_, '_> {
             }
         }
         for r in 0..8 {
-            let v = self.state_load(I64, slot_offset(r));
+            let v = self.state_load(I32, slot_offset(r) + LOW_HALF);
             self.b.def_var(self.regs[r as usize], v);
         }
         let left = self.frame_load(I64, offset_of!(Frame, left));
@@ -453,12 +476,23 @@ impl Lowerer<'_, '_> {
             self.begin(i, &flags_out);
             let block = &self.plan.blocks[i];
             let mut mark = 0;
+            let mut skip = 0;
             for (n, op) in block.ops.iter().enumerate() {
+                if n < skip && !op.is_terminator() {
+                    continue;
+                }
                 if block.marks.get(mark).is_some_and(|m| usize::from(m.op) == n) {
                     if mark > 0 {
                         self.stop_here();
                     }
                     self.instruction(i, mark);
+                    let runs = Rc::clone(&self.runs);
+                    if let Some(run) = runs.iter().find(|r| r.first == mark) {
+                        self.run(run);
+                        mark += run.len();
+                        skip = block.marks.get(mark).map_or(usize::MAX, |m| usize::from(m.op));
+                        continue;
+                    }
                     mark += 1;
                 }
                 if op.is_terminator() {
@@ -485,7 +519,9 @@ impl Lowerer<'_, '_> {
             (None, Some(d)) => self.described(d),
             (None, None) => Fl::Memory,
         };
-        self.groups = memory::groups(&self.plan.blocks[i].ops);
+        let block = &self.plan.blocks[i];
+        self.runs = Rc::clone(&self.order.runs[i]);
+        self.groups = memory::groups(block, &self.runs, self.plan.model, self.plan.mode);
         self.checked.clear();
         self.stop = None;
     }
@@ -574,7 +610,7 @@ impl Lowerer<'_, '_> {
                 self.branch(i, c, w == Width::D, taken, fall, stop);
             }
             Op::BranchIf { c, w, taken, fall } => {
-                let c = self.g(c);
+                let c = self.raw(c);
                 self.branch(i, c, w == Width::D, taken, fall, stop);
             }
             Op::JumpInd { a } => self.indirect(i, a, stop),

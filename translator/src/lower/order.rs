@@ -2,13 +2,14 @@
 //! registers may have changed and whether flags are wanted at a block's start.
 
 use super::describe::{Desc, describe};
-use super::{calls, for_each_write, inline};
+use super::{batch, calls, for_each_write, inline};
 use crate::block::End;
 use crate::ir::Op;
 use crate::region::Plan;
+use std::rc::Rc;
 
 /// The answers, by block.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Order {
     /// Blocks in the order they are lowered: reverse postorder.
     pub sequence: Vec<usize>,
@@ -24,6 +25,8 @@ pub(super) struct Order {
     pub described: Vec<Option<Desc>>,
     /// The one block that this one follows, if it takes the flags symbolically from it.
     pub inherits: Vec<Option<usize>>,
+    /// Runs of floating-point and vector instructions in the block.
+    pub runs: Vec<Rc<Vec<batch::Run>>>,
     /// Registers that the block writes.
     pub writes: Vec<u8>,
     /// Blocks that an indirect terminator may go to.
@@ -74,12 +77,14 @@ impl Order {
                 o.latch[i] = Some(1 + next[i].iter().map(|s| o.need[*s]).max().unwrap_or(0));
             }
         }
-        o.dirty_in = dirty(plan, &next, &o.sequence);
+        o.runs = (0..n).map(|i| Rc::new(batch::runs(plan, &plan.blocks[i], closes[i]))).collect();
+        let own: Vec<Vec<bool>> = (0..n).map(|i| batch::in_runs(&plan.blocks[i], &o.runs[i])).collect();
+        o.dirty_in = dirty(plan, &own, &next, &o.sequence);
         o.flags_in = flags(plan, &next, &o.sequence);
         let statics: Vec<Vec<usize>> = (0..n).map(|i| successors(plan, i)).collect();
         let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
         o.described = describe(plan, &statics, &indirect, &o.sequence);
-        o.writes = plan.blocks.iter().map(|b| writes(&b.ops)).collect();
+        o.writes = (0..n).map(|i| writes(&plan.blocks[i].ops, &own[i])).collect();
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); n];
         for (i, all) in next.iter().enumerate() {
             for s in all {
@@ -147,10 +152,11 @@ fn reverse_postorder(plan: &Plan, next: &[Vec<usize>]) -> Vec<usize> {
     post
 }
 
-fn writes(ops: &[Op]) -> u8 {
+/// `batched`: operations that are part of a run of [`batch`] call nobody.
+fn writes(ops: &[Op], batched: &[bool]) -> u8 {
     let mut all = 0;
-    for op in ops {
-        if calls::reach(op) == Some(calls::Reach::All) && !inline(op) {
+    for (op, batched) in ops.iter().zip(batched) {
+        if calls::reach(op) == Some(calls::Reach::All) && !inline(op) && !batched {
             return u8::MAX;
         }
         for_each_write(op, |s| {
@@ -162,7 +168,7 @@ fn writes(ops: &[Op]) -> u8 {
     all
 }
 
-fn dirty(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<u8> {
+fn dirty(plan: &Plan, batched: &[Vec<bool>], next: &[Vec<usize>], sequence: &[usize]) -> Vec<u8> {
     let n = next.len();
     let mut into = vec![0u8; n];
     let mut changed = true;
@@ -170,8 +176,8 @@ fn dirty(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<u8> {
         changed = false;
         for &i in sequence {
             let mut d = into[i];
-            for op in &plan.blocks[i].ops {
-                if calls::reach(op) == Some(calls::Reach::All) && !inline(op) {
+            for (op, batched) in plan.blocks[i].ops.iter().zip(&batched[i]) {
+                if calls::reach(op) == Some(calls::Reach::All) && !inline(op) && !batched {
                     d = 0;
                 } else {
                     for_each_write(op, |s| {
