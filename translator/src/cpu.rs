@@ -1,9 +1,11 @@
 //! The CPU: its state, its memory, and the run loop that every tier hangs off.
 
+use crate::activity::{Activity, Doing};
 use crate::block::BlockCache;
 use crate::bus::Bus;
 use crate::engine::Engine;
 use crate::fault::{Fault, vector};
+use crate::helpers::CallCounts;
 use crate::mmu::Memory;
 use crate::mmu::ram::Window;
 use crate::mmu::shadow::Shadow;
@@ -72,6 +74,8 @@ pub struct Cpu {
     pub intercept: bool,
     /// Counters.
     pub stats: Stats,
+    pub(crate) calls: CallCounts,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) model: Model,
     pub(crate) mem: Arc<Memory>,
     /// RAM of `mem`.
@@ -112,6 +116,8 @@ impl Cpu {
             state: State::reset(model),
             intercept: false,
             stats: Stats::default(),
+            calls: CallCounts::default(),
+            activity: Arc::default(),
             model,
             ram: mem.ram().window(),
             mem,
@@ -133,6 +139,16 @@ impl Cpu {
         };
         cpu.map_changed();
         cpu
+    }
+
+    /// Calls of the helper table by kind.
+    pub fn calls(&self) -> &CallCounts {
+        &self.calls
+    }
+
+    /// What the thread that runs this CPU is doing.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     /// The model.
@@ -352,8 +368,11 @@ impl Cpu {
         } else if lines & pins::INTR != 0 && self.state.sys_flags & eflags::IF != 0 {
             self.state.halted = false;
             self.stats.interrupts += 1;
+            let before = self.activity.enter(Doing::Deliver);
             let v = bus.acknowledge(self.retired);
-            self.external_interrupt(bus, v)
+            let result = self.external_interrupt(bus, v);
+            self.activity.leave(before);
+            result
         } else {
             return None;
         };
@@ -382,7 +401,10 @@ impl Cpu {
         }
         let is_trap = fault.vector == vector::DB && fault.dr6 & DB_FAULT == 0;
         fault.dr6 &= !DB_FAULT;
-        self.deliver_exception(bus, fault, !is_trap).err().map(Exit::TripleFault)
+        let before = self.activity.enter(Doing::Deliver);
+        let result = self.deliver_exception(bus, fault, !is_trap);
+        self.activity.leave(before);
+        result.err().map(Exit::TripleFault)
     }
 }
 

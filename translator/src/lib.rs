@@ -5,6 +5,7 @@
 //! it. Loads and stores go through the shadow of [`mmu`]; what cannot be said in the IR is a call from the one table in
 //! [`helpers`], most of them into [`system`]. The crate knows no device: everything outside is a [`Bus`].
 
+pub mod activity;
 pub mod block;
 pub mod bus;
 mod code_cache;

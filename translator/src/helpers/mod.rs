@@ -4,19 +4,37 @@
 //! helper that returns a fault has changed nothing (string instructions: has finished whole elements). RIP is the
 //! block's start while a helper runs; helpers that need the address of the next instruction get its offset in `imm`.
 
+mod counts;
 pub mod fpu_env;
 pub mod misc;
 pub mod string;
 
+pub use counts::CallCounts;
+
+use crate::activity::Doing;
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res, vector};
 use crate::state::{SegReg, Slot, eflags, slot};
 
-/// The table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Helper {
+/// Makes the enum and the list of its members from one table.
+macro_rules! helpers {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The table.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Helper {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Helper {
+            /// Every helper, in the order of its number.
+            pub const ALL: &[Helper] = &[$(Helper::$name),*];
+        }
+    };
+}
+
+helpers! {
     /// RIP += imm.
     Advance,
     /// Segment register imm <- selector a.
@@ -146,8 +164,44 @@ fn seg(imm: u32) -> SegReg {
     SegReg::ALL[(imm & 7).min(5) as usize]
 }
 
-/// Runs helper `h`.
+impl Helper {
+    /// True for what a hypervisor must see: privileged instructions, sensitive ones that would not trap, and transfers
+    /// through gates. The others are here because they are long.
+    pub fn is_sensitive(self) -> bool {
+        !matches!(
+            self,
+            Helper::Advance
+                | Helper::ReadSeg
+                | Helper::SsShadow
+                | Helper::SetDf
+                | Helper::String
+                | Helper::Enter
+                | Helper::BoundLow
+                | Helper::BoundHigh
+                | Helper::Cmpxchg8b
+                | Helper::FpuEnv
+                | Helper::FpuStore
+                | Helper::MaskMove
+                | Helper::Probe
+                | Helper::I8086
+        )
+    }
+}
+
+/// Runs helper `h`, counted and now and then timed.
 pub(crate) fn call(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Slot, b: Slot, imm: u32) -> Res<()> {
+    let before = cpu.activity.enter(Doing::Call);
+    let began = cpu.calls.begin(h);
+    let result = perform(cpu, bus, h, dst, a, b, imm);
+    if let Some(began) = began {
+        cpu.calls.end(h, began);
+    }
+    cpu.activity.leave(before);
+    result
+}
+
+#[inline(always)]
+fn perform(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Slot, b: Slot, imm: u32) -> Res<()> {
     let x = cpu.state.slots[a as usize];
     let y = cpu.state.slots[b as usize];
     let next_ip = cpu.state.rip.wrapping_add(u64::from(imm >> 8 & 0xffff)) & 0xffff_ffff;

@@ -4,6 +4,7 @@
 mod exec;
 mod values;
 
+use crate::activity::Doing;
 use crate::block::{Id, Key, Mark};
 use crate::bus::Bus;
 use crate::cpu::Cpu;
@@ -43,7 +44,10 @@ impl Cpu {
                 return Ok(id);
             }
         }
-        self.lookup_slow(bus, lin, mode)
+        let before = self.activity.enter(Doing::Dispatch);
+        let found = self.lookup_slow(bus, lin, mode);
+        self.activity.leave(before);
+        found
     }
 
     #[cold]
@@ -80,7 +84,10 @@ impl Cpu {
             // The page behind the last instruction is another one now.
             self.code_written(key.at, 1);
         }
-        let block = self.lift_block(bus, lin, key.at, limit)?;
+        let before = self.activity.enter(Doing::Translate);
+        let lifted = self.lift_block(bus, lin, key.at, limit);
+        self.activity.leave(before);
+        let block = lifted?;
         let beyond = self.state.rip + u64::from(block.len) - 1 > limit;
         if self.model == Model::I8086 && (beyond || self.state.rip + 15 > 0xffff) {
             return Ok(self.blocks.insert_private(block));

@@ -1,5 +1,6 @@
 //! The guest's page tables (SDM vol. 3, chapter 4): 32-bit with PSE, and PAE with NX.
 
+use crate::activity::Doing;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
 use crate::mmu::shadow;
@@ -267,7 +268,10 @@ impl Cpu {
             return Ok(entry);
         }
         self.stats.walks += 1;
-        let leaf = self.walk(lin, access, user)?;
+        let before = self.activity.enter(Doing::Walk);
+        let found = self.walk(lin, access, user);
+        self.activity.leave(before);
+        let leaf = found?;
         let phys = self.mask_phys(leaf.page);
         let target = self.mem.page(phys);
         let mut e = shadow::R;
