@@ -145,6 +145,9 @@ struct Common {
     /// Print counters at the end.
     #[arg(long)]
     stats: bool,
+    /// Write counters to a file at the end, as JSON.
+    #[arg(long, value_name = "FILE")]
+    stats_json: Option<PathBuf>,
     /// Print the text screen at the end.
     #[arg(long)]
     dump_screen: bool,
@@ -267,6 +270,7 @@ impl Common {
             trace: self.trace.clone(),
             trace_file: self.trace_file.clone(),
             stats: self.stats,
+            stats_json: self.stats_json.clone(),
             dump_screen: self.dump_screen,
         }
     }

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+pub mod stats;
 pub mod storage;
 pub mod terminal;
 pub mod trace;

@@ -15,6 +15,7 @@ use crate::trace::Trace;
 use ring86_devices::Time;
 use ring86_devices::i8042::KeyCode;
 use ring86_devices::vga::TextScreen;
+use ring86_translator::activity::Doing;
 use ring86_translator::state::eflags;
 use ring86_translator::{Cpu, Exit, Pins, Stats, TripleFault, pins};
 use std::collections::VecDeque;
@@ -75,7 +76,7 @@ impl Machine {
         let board = Board::new(&config, &layout, Arc::clone(&pins));
         let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
         config.engine.apply(&mut cpu)?;
-        let bus = SystemBus::new(board, Clock::new(config.clock), pins);
+        let bus = SystemBus::new(board, Clock::new(config.clock), pins, Arc::clone(cpu.activity()));
         Ok(Machine {
             config,
             layout,
@@ -197,7 +198,9 @@ impl Machine {
         let now = self.now();
         let until = self.bus.board.next_event().unwrap_or(Time::MAX).min(limit).min(now.saturating_add(25_000_000));
         if until > now {
+            let before = self.cpu.activity().enter(Doing::Idle);
             let skipped = self.bus.clock.idle(now, until);
+            self.cpu.activity().leave(before);
             self.skipped += skipped;
             self.cpu.skip(skipped);
         }
@@ -205,7 +208,11 @@ impl Machine {
 
     fn run_cpu(&mut self, budget: u64) -> Exit {
         if !self.bus.trace.single_steps() {
-            return self.cpu.run(&mut self.bus, budget);
+            // Whatever the processor does not mark as something else.
+            let before = self.cpu.activity().enter(Doing::Interpret);
+            let exit = self.cpu.run(&mut self.bus, budget);
+            self.cpu.activity().leave(before);
+            return exit;
         }
         for _ in 0..budget {
             self.bus.trace.instruction(&self.cpu);

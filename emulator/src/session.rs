@@ -8,10 +8,12 @@ use crate::error::{Error, Result};
 use crate::logging::say;
 use crate::machine::{Machine, Outcome};
 use crate::serial::{self, Serial};
+use crate::stats::{self, Output, Sampler};
 use crate::terminal::Stop;
 use crate::trace::{Trace, What};
 use ring86_devices::Time;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Exit codes other than the debug exit's, which are odd. All of these are even.
@@ -50,6 +52,8 @@ pub struct Options {
     pub trace_file: Option<PathBuf>,
     /// Print counters at the end.
     pub stats: bool,
+    /// Write them to this file, as JSON.
+    pub stats_json: Option<PathBuf>,
     /// Print the text screen at the end.
     pub dump_screen: bool,
 }
@@ -128,15 +132,29 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     let mut machine = Machine::new(config)?;
     machine.set_trace(trace);
     let stop = Stop::on_signals(machine.waker())?;
+    let stats_file = match &options.stats_json {
+        Some(path) => Some(Output::open("counters", path)?),
+        None => None,
+    };
+    let sampler = match options.stats || stats_file.is_some() {
+        true => Some(Sampler::start(Arc::clone(machine.cpu().activity()))?),
+        false => None,
+    };
     let start = Instant::now();
     let ended = connect_and_run(&mut machine, options, &stop);
-    let elapsed = start.elapsed().as_secs_f64();
+    let elapsed = start.elapsed();
     machine.flush_trace();
     if options.dump_screen {
         print!("{}", machine.screen_text());
     }
-    if options.stats {
-        print_stats(&machine, elapsed);
+    if let Some(sampler) = sampler {
+        let stats = stats::collect(&machine, elapsed, &sampler.finish());
+        if options.stats {
+            eprint!("{}", stats::text(&stats));
+        }
+        if let Some(file) = stats_file {
+            file.write(&format!("{stats:#}\n"))?;
+        }
     }
     Ok(match ended? {
         End::Outcome(outcome) => conclude(outcome, reboots)?,
@@ -203,48 +221,4 @@ fn conclude(outcome: Outcome, reboots: bool) -> Result<u8> {
         }
         Outcome::Failed(error) => return Err(error),
     })
-}
-
-fn print_stats(machine: &Machine, seconds: f64) {
-    let s = machine.stats();
-    let (resets, slices) = machine.counts();
-    let executed = machine.executed();
-    let mips = executed as f64 / seconds.max(1e-9) / 1e6;
-    let guest = machine.now() as f64 / 1e9;
-    eprintln!("guest instructions   {executed}");
-    eprintln!("host seconds         {seconds:.3}");
-    eprintln!("guest seconds        {guest:.3}");
-    eprintln!("million instr/s      {mips:.1}");
-    let state = &machine.cpu().state;
-    let at = crate::trace::disassemble(machine.cpu());
-    eprintln!("at                   {:04x}:{:08x} {at}", state.segs[1].selector, state.rip);
-    eprintln!("slices               {slices}");
-    eprintln!("resets               {resets}");
-    eprintln!("blocks lifted        {}", s.blocks_lifted);
-    eprintln!("blocks run           {}", s.blocks_run);
-    eprintln!("blocks invalidated   {}", s.invalidated);
-    eprintln!("page walks           {}", s.walks);
-    eprintln!("shadow flushes       {}", s.flushes);
-    eprintln!("device loads/stores  {}", s.mmio);
-    eprintln!("port accesses        {}", s.ports);
-    eprintln!("exceptions           {}", s.exceptions);
-    eprintln!("interrupts           {}", s.interrupts);
-    eprintln!("helper calls         {}", s.helpers);
-    if let Some(t) = machine.cpu().tier_stats() {
-        print_tiers(&t, executed);
-    }
-}
-
-fn print_tiers(t: &ring86_translator::engine::TierStats, executed: u64) {
-    let share = 100.0 * t.retired as f64 / (executed as f64).max(1.0);
-    eprintln!("in compiled code     {} ({share:.1}%)", t.retired);
-    eprintln!("regions              {} ({} instructions, {} bytes)", t.regions, t.instructions, t.bytes);
-    eprintln!("compile seconds      {:.3}", t.compile_ns as f64 / 1e9);
-    eprintln!("plans void           {}", t.void);
-    eprintln!("regions dropped      {} ({} flushes)", t.dropped, t.flushes);
-    eprintln!("entries              {}", t.entries);
-    let names = ["jump", "miss", "fault", "budget", "stop", "done", "stop after jump"];
-    for (name, n) in names.iter().zip(t.exits) {
-        eprintln!("exits: {name:<13} {n}");
-    }
 }
