@@ -42,6 +42,8 @@ enum Command {
     /// Compare this CPU with the host's, or with recorded vectors.
     #[command(subcommand)]
     Conform(Conform),
+    /// Measure what virtualization costs: the same guest under every engine, beside the host itself.
+    Compare(Box<crate::compare::CompareArgs>),
 }
 
 /// How instructions are executed.
@@ -328,6 +330,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Compare(args) => args.run(),
         Command::Conform(Conform::Native(args)) => Ok(crate::conform::native_main(args)),
         Command::Conform(Conform::Vectors(args)) => Ok(crate::conform::vectors_main(args)),
     };

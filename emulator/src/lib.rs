@@ -8,6 +8,7 @@ pub mod board;
 pub mod boot;
 pub mod bus;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod conform;
 pub mod demo;

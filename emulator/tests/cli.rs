@@ -57,6 +57,46 @@ fn elf(machine: u16) -> Vec<u8> {
     file
 }
 
+/// A multiboot kernel that writes 10h to port F4h, which ends a run with 33.
+fn multiboot_image() -> Vec<u8> {
+    // The header with addresses of its own: at 1 MiB, this file's 64 bytes, no BSS, entered behind the header.
+    let words = [0x1bad_b002u32, 1 << 16, 0u32.wrapping_sub(0x1bad_b002 + (1 << 16))];
+    let at = [0x10_0000u32, 0x10_0000, 0x10_0040, 0x10_0040, 0x10_0020];
+    let mut file: Vec<u8> = words.iter().chain(&at).flat_map(|w| w.to_le_bytes()).collect();
+    // mov al, 10h; out 0F4h, al; hlt
+    file.extend([0xb0, 0x10, 0xe6, 0xf4, 0xf4]);
+    file.resize(64, 0);
+    file
+}
+
+#[test]
+fn compare_runs_and_writes_its_reports() {
+    let folder = Folder::new("compare");
+    let image = folder.file("image", &multiboot_image());
+    let args = ["compare", &image, "--runs", "2", "--runner", "interpreter,kvm,native", "-m", "4M"];
+    let output = ring86(&folder.0, &[&args[..], &["--json", "out.json", "--html", "out.html"]].concat());
+    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{table}{errors}");
+    assert!(table.contains("interpreter") && table.contains("KVM: "), "{table}");
+    assert!(table.contains("native: image: a kernel is no program of the host"), "{table}");
+    let json = fs::read_to_string(folder.0.join("out.json")).expect("the report is there");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let first = &json["runners"][0];
+    assert_eq!(first["times"][0]["all"].as_array().map(Vec::len), Some(2), "{json:#}");
+    let calls = first["stats"]["image"]["calls"].as_array().expect("calls are listed");
+    assert!(calls.iter().any(|c| c["name"] == "Out" && c["count"].as_u64() > Some(0)), "{json:#}");
+    let page = fs::read_to_string(folder.0.join("out.html")).expect("the page is there");
+    assert!(page.contains("<svg") && page.ends_with("</html>\n"));
+    // A guest that never ends is a failure, and says so.
+    let mut endless = multiboot_image();
+    endless[32..34].copy_from_slice(&[0xeb, 0xfe]);
+    let endless = folder.file("endless", &endless);
+    let output = ring86(&folder.0, &["compare", &endless, "--runner", "interpreter", "--limit", "1", "--runs", "1"]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{table}");
+    assert!(table.contains("FAILED: endless under interpreter: it did not finish within 1 seconds"), "{table}");
+}
+
 #[test]
 fn wrong_input_is_one_sentence() {
     let folder = Folder::new("wrong");
@@ -78,6 +118,18 @@ fn wrong_input_is_one_sentence() {
     let mut sector = vec![0xf4; 512];
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
     let sector = folder.file("sector", &sector);
+    // A program of Linux, the same with a dynamic linker, and a multiboot kernel that ends at once.
+    let mut headers = elf(3);
+    headers[28] = 52;
+    headers[42] = 32;
+    headers[44] = 1;
+    headers[52] = 1;
+    headers[60..64].copy_from_slice(&0x0804_8000u32.to_le_bytes());
+    let program = folder.file("program", &headers);
+    headers[52] = 3;
+    headers[16] = 3;
+    let dynamic = folder.file("dynamic", &headers);
+    let image = folder.file("image", &multiboot_image());
     let before = folder.entries();
     let missing = folder.0.join("missing").display().to_string();
     let here = folder.0.display().to_string();
@@ -107,6 +159,26 @@ fn wrong_input_is_one_sentence() {
         (&["run", "--display", "terminal", &sector], "needs a terminal"),
         (&["run", "--display", "terminal", "--serial", "stdio", &sector], "both want the terminal"),
         (&["run", "--serial", "file:no/such/folder/out", &sector], "cannot create"),
+        (&["run", "--stats-json", "no/such/folder/out", &sector], "cannot write the counters"),
+        (&["compare", &missing], "there is no such file"),
+        (&["compare", &text], "no image that ring86 knows"),
+        (&["compare", &sector], "takes a kernel"),
+        (&["compare", &truncated], "cut short"),
+        (&["compare", &arm], "AArch64"),
+        (&["compare", &dynamic], "link it with -static"),
+        (&["compare", &program], "run tools/guests linux-686"),
+        (&["compare", &program, "--kernel", &text], "is no Linux kernel"),
+        (&["compare", &image, "--initrd", &missing], "there is no such file"),
+        (&["compare", &image, "--only", "crc32"], "has but one"),
+        (&["compare", &image, "-m", "x"], "not a size"),
+        (&["compare", &image, "--", "x"], "a kernel takes --append"),
+        (&["compare", &image, "--json", "no/such/folder/out"], "cannot write the JSON report"),
+        (&["compare", &image, "--html", &here], "it is a folder"),
+        (&["compare", &image, "--json", "out", "--html", "out"], "name the same file"),
+        (&["compare", &image, "--runner", "bochs"], "no such runner"),
+        (&["compare", "bench", "--only", "crc33"], "no such workload"),
+        (&["compare", "bench", "--append", "x"], "belong to a kernel"),
+        (&["compare", "bench"], "run tools/guests busybox"),
         (&["run", "--trace", "io", "--trace-file", "no/such/folder/out", &sector], "cannot create the trace"),
     ];
     for (args, says) in table {
