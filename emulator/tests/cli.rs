@@ -125,6 +125,7 @@ fn wrong_input_is_one_sentence() {
     headers[44] = 1;
     headers[52] = 1;
     headers[60..64].copy_from_slice(&0x0804_8000u32.to_le_bytes());
+    headers[72] = 1;
     let program = folder.file("program", &headers);
     headers[52] = 3;
     headers[16] = 3;
