@@ -213,7 +213,7 @@ mod tests {
         assert!(text.starts_with("07070100000001000081A4"), "{text}");
         // Header 110 and name 4 make 114, padded to 116; contents 5, padded to 8.
         assert_eq!(&archive[110..116], b"abc\0\0\0");
-        assert_eq!(&archive[116..130], b"12345\0\0\0070701");
+        assert_eq!(&archive[116..130], b"12345\x00\x00\x00070701");
         assert!(text.contains("TRAILER!!!"));
         assert_eq!(archive.len() % 4, 0);
     }
