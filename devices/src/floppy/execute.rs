@@ -445,12 +445,13 @@ impl FloppyController {
         }
         // Terminal count may still come with the byte just moved: then what lies beyond does not matter.
         let normal = transfer.result();
+        self.unsafe_write = false;
         if passed {
             self.fail(st1::EN, 0);
         } else {
             self.begin_sector();
         }
-        self.normal_end = Some(normal);
+        self.normal_end = (!self.unsafe_write).then_some(normal);
     }
 
     /// Terminal count: the sector under the head is the last one.
@@ -485,7 +486,17 @@ impl FloppyController {
     }
 
     fn finish(&mut self) {
-        let Some(transfer) = self.transfer.take() else { return };
+        let Some(mut transfer) = self.transfer.take() else { return };
+        if matches!(transfer.action, Action::Write | Action::Format) {
+            // A command that wrote is over when what it wrote is safe.
+            let drive = &mut self.drives[usize::from(transfer.drive)];
+            if let Some(Err(error)) = drive.disk.as_mut().map(|disk| disk.media.flush()) {
+                log::warn!("floppy: making drive {} durable: {error}", transfer.drive);
+                transfer.status[0] |= st0::ABNORMAL;
+                transfer.status[1] |= st1::DE;
+                self.unsafe_write = true;
+            }
+        }
         self.answer(&transfer.result());
         self.interrupt = true;
     }

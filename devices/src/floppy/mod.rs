@@ -42,6 +42,8 @@ pub struct FloppyController {
     transfer: Option<Transfer>,
     /// The result, should terminal count come with the byte that was moved last.
     normal_end: Option<[u8; 7]>,
+    /// The host could not make durable what the last command wrote.
+    unsafe_write: bool,
     last_end_of_track: u8,
     /// When the running command's execution gets to its data.
     ready_at: Option<Time>,
@@ -74,6 +76,7 @@ impl FloppyController {
             result: VecDeque::new(),
             transfer: None,
             normal_end: None,
+            unsafe_write: false,
             last_end_of_track: 0,
             ready_at: None,
             dor: 0,

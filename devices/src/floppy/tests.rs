@@ -6,9 +6,13 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::IrqInputs;
 
+#[derive(Default)]
 struct Image {
     bytes: Arc<Mutex<Vec<u8>>>,
     read_only: bool,
+    flushes: Arc<Mutex<u32>>,
+    /// The host cannot make anything durable.
+    no_flush: bool,
 }
 
 impl BlockMedia for Image {
@@ -33,7 +37,8 @@ impl BlockMedia for Image {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        *self.flushes.lock().unwrap() += 1;
+        if self.no_flush { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
 
@@ -62,7 +67,7 @@ impl Bench {
     }
 
     fn load(&mut self, drive: usize, read_only: bool) {
-        let image = Image { bytes: Arc::clone(&self.bytes), read_only };
+        let image = Image { bytes: Arc::clone(&self.bytes), read_only, ..Image::default() };
         assert!(self.chip.insert(drive, Some(Box::new(image))).is_none());
     }
 
@@ -300,6 +305,27 @@ fn sectors_are_written_whole_even_if_the_count_ends_early() {
     assert_eq!(b.sector(1), [0xEE; 512]);
     assert_eq!(b.sector(2), [vec![0xEE; 188], vec![0; 324]].concat());
     assert_eq!(b.sector(3)[0], 3);
+}
+
+#[test]
+fn a_write_ends_when_it_is_durable() {
+    let mut b = Bench::new();
+    let flushes = Arc::new(Mutex::new(0));
+    for (no_flush, status) in [(false, [0x00, 0x00]), (true, [0x40, 0x20])] {
+        let image = Image { bytes: Arc::clone(&b.bytes), flushes: Arc::clone(&flushes), no_flush, read_only: false };
+        b.chip.insert(0, Some(Box::new(image)));
+        *flushes.lock().unwrap() = 0;
+        b.send(&[0xC5, 0x00, 0, 0, 2, 2, 18, 0x1B, 0xFF]);
+        b.dma_write(&[0xEE; 1024]);
+        assert_eq!((b.result()[..2].to_vec(), *flushes.lock().unwrap()), (status.to_vec(), 1));
+        // The last sector of a track, where the command's end comes before terminal count.
+        b.send(&[0x45, 0x00, 0, 0, 18, 2, 18, 0x1B, 0xFF]);
+        b.dma_write(&[0xEE; 512]);
+        assert_eq!((b.result()[..2].to_vec()[0], *flushes.lock().unwrap()), (status[0], 2));
+        b.send(&[0xC6, 0x00, 0, 0, 2, 2, 18, 0x1B, 0xFF]);
+        b.dma_read(512);
+        assert_eq!((b.result()[0], *flushes.lock().unwrap()), (0, 2), "reading flushes nothing");
+    }
 }
 
 #[test]

@@ -289,8 +289,15 @@ impl Device {
             c::SET_FEATURES => {
                 let accepted = match self.task.features[0] {
                     0x03 => disk.set_transfer_mode(self.task.count[0]),
-                    // Write cache and read look-ahead on and off, reverting to defaults on and off.
-                    0x02 | 0x82 | 0xAA | 0x55 | 0x66 | 0xCC => true,
+                    code @ (0x02 | 0x82) => match disk.set_cache(code == 0x02) {
+                        Ok(()) => true,
+                        Err(problem) => {
+                            log::warn!("ide: flushing the disk: {problem}");
+                            false
+                        }
+                    },
+                    // Read look-ahead on and off, reverting to defaults on and off.
+                    0xAA | 0x55 | 0x66 | 0xCC => true,
                     _ => false,
                 };
                 if accepted { self.done() } else { self.fail(error::ABRT) }
@@ -412,10 +419,24 @@ impl Device {
         }
         let now = left.min(block);
         if left == now {
-            self.done();
+            self.end_write();
         } else {
             self.want_block(lba + u64::from(now), left - now, block, true);
         }
+    }
+
+    /// All sectors of a write command went to the media; whether that holds.
+    fn end_write(&mut self) -> bool {
+        let Kind::Disk(disk) = &mut self.kind else { return false };
+        let settled = disk.settle();
+        match &settled {
+            Ok(()) => self.done(),
+            Err(problem) => {
+                log::warn!("ide: writing through: {problem}");
+                self.fail(error::ABRT);
+            }
+        }
+        settled.is_ok()
     }
 
     fn verify(&mut self, extended: bool) {
@@ -463,7 +484,9 @@ impl Device {
             self.fail(if to_memory { error::UNC } else { error::IDNF });
             return false;
         }
-        if left == 1 {
+        if left == 1 && !to_memory {
+            return self.end_write();
+        } else if left == 1 {
             self.done();
         } else {
             self.transfer = Transfer::Dma { lba: lba + 1, left: left - 1, to_memory };

@@ -16,6 +16,8 @@ pub(super) struct Disk {
     multiple: u8,
     multiword: Option<u8>,
     ultra: Option<u8>,
+    /// Write cache: without it a write is over when it is durable.
+    cache: bool,
 }
 
 impl std::fmt::Debug for Disk {
@@ -28,12 +30,28 @@ impl Disk {
     pub(super) const MULTIPLE_MAX: u8 = 16;
 
     pub(super) fn new(media: Box<dyn BlockMedia>) -> Self {
-        Self { media, translation: None, multiple: 0, multiword: None, ultra: Some(2) }
+        Self { media, translation: None, multiple: 0, multiword: None, ultra: Some(2), cache: true }
     }
 
     /// Hardware reset: modes go back to their defaults.
     pub(super) fn reset(&mut self) {
         (self.translation, self.multiple, self.multiword, self.ultra) = (None, 0, None, Some(2));
+        self.cache = true;
+    }
+
+    /// SET FEATURES 02h and 82h. Switching the cache off writes it out first.
+    pub(super) fn set_cache(&mut self, on: bool) -> io::Result<()> {
+        self.cache = on;
+        self.settle()
+    }
+
+    pub(super) fn has_cache(&self) -> bool {
+        self.cache
+    }
+
+    /// The end of a write command.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        if self.cache { Ok(()) } else { self.media.flush() }
     }
 
     pub(super) fn sectors(&self) -> u64 {

@@ -72,7 +72,7 @@ pub(super) fn disk(disk: &Disk, serial: &str) -> Vec<u8> {
     words.0[82] = 0x4028;
     words.0[83] = 0x7400;
     words.0[84] = 0x4000;
-    words.0[85] = 0x4028;
+    words.0[85] = if disk.has_cache() { 0x4028 } else { 0x4008 };
     words.0[86] = 0x3400;
     words.0[87] = 0x4000;
     words.0[88] = dma_modes(ultra);

@@ -6,10 +6,15 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::IrqInputs;
 
+#[derive(Default)]
 struct Image {
     bytes: Arc<Mutex<Vec<u8>>>,
     read_only: bool,
     bad: Option<u64>,
+    /// How often it was flushed.
+    flushes: Arc<Mutex<u32>>,
+    /// The host cannot make anything durable.
+    no_flush: bool,
 }
 
 impl BlockMedia for Image {
@@ -37,7 +42,8 @@ impl BlockMedia for Image {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        *self.flushes.lock().unwrap() += 1;
+        if self.no_flush { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
 
@@ -74,7 +80,7 @@ impl Bench {
         let (bytes, inputs) = (Arc::new(Mutex::new(bytes)), IrqInputs::new());
         let mut ide = IdeController::new([inputs.line(14), inputs.line(15)]);
         ide.firmware_defaults();
-        let image = Image { bytes: Arc::clone(&bytes), read_only: false, bad: None };
+        let image = Image { bytes: Arc::clone(&bytes), read_only: false, bad: None, ..Image::default() };
         ide.attach_disk(0, 0, Box::new(image), "R0001");
         ide.attach_cdrom(1, 0, None, "C0001");
         Self { ide, inputs, bytes }
@@ -122,7 +128,7 @@ impl Bench {
 
     fn load_disc(&mut self, blocks: usize) {
         let bytes = (0..blocks).flat_map(|block| vec![block as u8; 2048]).collect();
-        let image = Image { bytes: Arc::new(Mutex::new(bytes)), read_only: true, bad: None };
+        let image = Image { bytes: Arc::new(Mutex::new(bytes)), read_only: true, bad: None, ..Image::default() };
         assert!(self.ide.insert_disc(1, 0, Some(Box::new(image))).is_none());
     }
 
@@ -308,7 +314,7 @@ fn errors_name_their_cause() {
     assert_eq!(b.inb(0x1F1), 0x10);
     b.lba(0xFF, 0, 0);
     assert_eq!((b.inb(0x1F7), b.inb(0x1F1)), (0x51, 0x04));
-    let image = Image { bytes: Arc::clone(&b.bytes), read_only: true, bad: Some(5 * 512) };
+    let image = Image { bytes: Arc::clone(&b.bytes), read_only: true, bad: Some(5 * 512), ..Image::default() };
     b.ide.attach_disk(0, 0, Box::new(image), "R0002");
     b.lba(0x20, 4, 3);
     b.read_words(256);
@@ -317,6 +323,37 @@ fn errors_name_their_cause() {
     assert_eq!((b.inb(0x1F7), b.inb(0x1F1)), (0x51, 0x04), "read-only media");
     b.lba(0xEC, 0, 0);
     assert_eq!((b.inb(0x1F7), b.inb(0x1F1)), (0x58, 0x00), "the next command clears the error");
+}
+
+#[test]
+fn a_flush_and_a_write_without_cache_wait_for_the_host() {
+    let mut b = Bench::new();
+    let flushes = Arc::new(Mutex::new(0));
+    let count = || *flushes.lock().unwrap();
+    let image = |no_flush| {
+        let (bytes, flushes) = (Arc::new(Mutex::new(vec![0; 1 << 20])), Arc::clone(&flushes));
+        Box::new(Image { bytes, flushes, no_flush, ..Image::default() })
+    };
+    let write = |b: &mut Bench| {
+        b.lba(0x30, 5, 1);
+        (0..256).for_each(|_| b.ide.port_write(0, 0x1F0, 2, 0));
+        b.inb(0x1F7)
+    };
+    b.ide.attach_disk(0, 0, image(false), "R0002");
+    assert_eq!((write(&mut b), count()), (0x50, 0));
+    b.lba(0xE7, 0, 0);
+    assert_eq!((b.inb(0x1F7), count()), (0x50, 1));
+    b.out(0x1F1, 0x82);
+    b.out(0x1F7, 0xEF);
+    assert_eq!((write(&mut b), count()), (0x50, 3), "once for what the cache held, once for the write");
+    b.lba(0xEC, 0, 0);
+    assert_eq!(b.read_words(256)[170], 0x08, "IDENTIFY says that the cache is off");
+    b.ide.attach_disk(0, 0, image(true), "R0002");
+    b.lba(0xE7, 0, 0);
+    assert_eq!((b.inb(0x1F7), b.inb(0x1F1)), (0x51, 0x04));
+    b.out(0x1F1, 0x82);
+    b.out(0x1F7, 0xEF);
+    assert_eq!(write(&mut b), 0x51);
 }
 
 #[test]
