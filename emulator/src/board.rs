@@ -6,8 +6,9 @@
 use crate::boot::HANDOFF_PORT;
 use crate::bus::Dma;
 use crate::config::MachineConfig;
+use crate::drives::{CD_PLACE, Drives, Unit};
 use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
-use crate::storage::MemoryMedia;
+use crate::storage::Image;
 use ring86_devices::capability::Shared;
 use ring86_devices::clock::earliest;
 use ring86_devices::debug::{DebugConsole, DebugExit};
@@ -25,7 +26,7 @@ use ring86_devices::port92::Port92;
 use ring86_devices::rtc::{Rtc, RtcInit};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
-use ring86_devices::{DmaPeer, IrqInputs, Latch, Level, PortIo, Time, Timed};
+use ring86_devices::{DmaPeer, IrqInputs, IrqLine, Latch, Level, PortIo, Time, Timed};
 use ring86_translator::pins::{self, Pins};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -105,6 +106,10 @@ pub struct Board {
     floppy: Shared<FloppyController>,
     ide: Shared<IdeController>,
     memory: Dma,
+    /// Drives on the floppy cable.
+    floppy_drives: usize,
+    /// There is a CD drive.
+    has_cd: bool,
     /// Table number of the power management function, whose ports move.
     power_chip: usize,
     /// Table number of the IDE function, whose bus master ports move.
@@ -121,6 +126,33 @@ pub struct Board {
     map: Box<[u8]>,
 }
 
+/// The floppy controller with its drives; the first one is always on the cable.
+fn floppies(drives: &Drives, irq: IrqLine) -> FloppyController {
+    let mut controller = FloppyController::new(irq, drives.floppy_drives());
+    for (i, bay) in drives.floppies.iter().enumerate() {
+        controller.insert(i, bay.image().map(|image| Box::new(image.clone()) as _));
+    }
+    controller
+}
+
+/// The IDE controller with disks and CD drive.
+fn ide_units(drives: &Drives, irqs: [IrqLine; 2]) -> IdeController {
+    let mut controller = IdeController::new(irqs);
+    for (place, unit) in drives.ide_units() {
+        let (channel, number) = (place / 2, place % 2);
+        match unit {
+            Unit::Disk(image) => {
+                controller.attach_disk(channel, number, Box::new(image), &format!("R86-{:07}", place + 1));
+            }
+            Unit::Cd(disc) => {
+                let disc = disc.map(|image| Box::new(image) as _);
+                controller.attach_cdrom(channel, number, disc, &format!("R86-{:07}", place + 1));
+            }
+        }
+    }
+    controller
+}
+
 /// Unconnected ports read as all ones.
 fn open_bus(size: u8) -> u32 {
     u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
@@ -135,8 +167,7 @@ impl Board {
         // One gate with two handles: the 8042 and port 92h, whoever wrote last.
         let gate = Level::new(true);
         let a20 = [gate.clone(), gate];
-        let floppy = config.floppy.as_ref().map_or(0, |f| crate::boot::image::drive_type(f.bytes.len()));
-        let cmos = layout.cmos(floppy, config.disk.is_some() && config.floppy.is_none());
+        let cmos = layout.cmos(config.drives.floppy_types(), config.drives.boot_order());
 
         let pic = Shared::new(PicPair::new(inputs.clone()));
         let pit = Shared::new(Pit::new(line(irq::TIMER), requests.nmi.clone()));
@@ -163,14 +194,8 @@ impl Board {
         bus.insert(slot::HOST_BRIDGE.0, slot::HOST_BRIDGE.1, Box::new(host_bridge.clone()));
         bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
         bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
-        let mut controller = FloppyController::new(line(irq::FLOPPY), 1);
-        controller.insert(0, config.floppy.clone().map(|medium| Box::new(MemoryMedia::new(medium)) as _));
-        let floppy = Shared::new(controller);
-        let mut controller = IdeController::new(irq::IDE.map(line));
-        if let Some(medium) = config.disk.clone() {
-            controller.attach_disk(0, 0, Box::new(MemoryMedia::new(medium)), "R86-0000001");
-        }
-        let ide = Shared::new(controller);
+        let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY)));
+        let ide = Shared::new(ide_units(&config.drives, irq::IDE.map(line)));
         bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
         let pci = Shared::new(bus);
 
@@ -189,6 +214,8 @@ impl Board {
             floppy: floppy.clone(),
             ide: ide.clone(),
             memory: Dma(Arc::clone(layout.memory())),
+            floppy_drives: config.drives.floppy_drives(),
+            has_cd: config.drives.cd.is_present(),
             power_chip: 0,
             ide_chip: 0,
             movers: 0..=0,
@@ -286,6 +313,10 @@ impl Board {
         let mut ide = self.ide.lock();
         if ide.dma_pending() {
             ide.run_dma(&mut self.memory);
+        }
+        let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
+        if ide.take_eject_request(channel, unit) {
+            ide.insert_disc(channel, unit, None);
         }
     }
 
@@ -415,6 +446,26 @@ impl Board {
     /// When a chip next wants attention.
     pub fn next_event(&self) -> Option<Time> {
         self.chips.iter().filter_map(|c| c.timed.as_ref()).fold(None, |e, t| earliest(e, t.next_event()))
+    }
+
+    /// Changes the disk in floppy drive 0 or 1. False if there is no such drive, or the disk does not fit.
+    pub fn change_floppy(&mut self, drive: usize, disk: Option<Image>) -> bool {
+        let new = disk.is_some();
+        let mut floppy = self.floppy.lock();
+        let disk = disk.map(|image| Box::new(image) as _);
+        let rejected = floppy.insert(drive, disk).is_some() && new && floppy.geometry(drive).is_none();
+        drive < self.floppy_drives && !rejected
+    }
+
+    /// Changes the disc in the CD drive. False if there is none, or the guest holds its tray shut.
+    pub fn change_disc(&mut self, disc: Option<Image>) -> bool {
+        let mut ide = self.ide.lock();
+        let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
+        if !self.has_cd || ide.is_locked(channel, unit) {
+            return false;
+        }
+        ide.insert_disc(channel, unit, disc.map(|image| Box::new(image) as _));
+        true
     }
 
     /// Brings every chip up to `now`.

@@ -3,6 +3,7 @@
 use crate::boot::linux::Entry;
 use crate::config::{self, MachineConfig};
 use crate::display;
+use crate::drives::DriveArgs;
 use crate::error::{Error, Result};
 use crate::logging::{self, say};
 use crate::scheduler::ClockKind;
@@ -180,6 +181,8 @@ struct Run {
     #[arg(long, value_enum, default_value = "16")]
     entry: Entry,
     #[command(flatten)]
+    drives: DriveArgs,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -295,23 +298,20 @@ impl Run {
             config.payload = Some(payload);
             append = "";
         }
+        let mut drives = self.drives.clone();
         match &self.image {
-            Some(path) => {
-                let kernel = config.payload.is_some();
-                session::insert_image(&mut config, path, append, initrd, self.entry)?;
-                let disk = config.floppy.is_some() || config.disk.is_some();
-                if kernel && !disk {
-                    return Err(Error::new(format!(
-                        "'{}' is a second kernel beside --kernel; give one",
-                        path.display()
-                    )));
-                }
+            Some(path) => drives.insert_bare(&mut config, path, append, initrd, self.entry)?,
+            None if self.kernel.is_none() && drives.is_empty() => {
+                return Err(Error::new(
+                    "nothing to run: give an image, --floppy, --hd, --cd or --kernel, or try 'ring86 demo'",
+                ));
             }
-            None if self.kernel.is_none() => {
-                return Err(Error::new("nothing to run: give an image or --kernel, or try 'ring86 demo'"));
+            None if initrd.is_some() || !append.is_empty() => {
+                return Err(Error::new("--initrd and --append are for a kernel: give one with --kernel"));
             }
             None => {}
         }
+        drives.insert(&mut config)?;
         session::run(config, &self.common.options())
     }
 }

@@ -1,6 +1,7 @@
 //! What a machine is made of, checked before anything is built.
 
 use crate::boot::Payload;
+use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::scheduler::ClockKind;
 use ring86_devices::rtc::DateTime;
@@ -11,15 +12,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const MIN_RAM: u64 = 1 << 20;
 /// Most RAM: what the 36 address lines of a 32-bit processor with PAE reach beside the PCI hole.
 pub const MAX_RAM: u64 = 60 << 30;
-
-/// A drive's contents, held in memory: what a guest writes lives as long as the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Medium {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// The medium's write protection is on.
-    pub read_only: bool,
-}
 
 /// How instructions are executed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,10 +99,8 @@ pub struct MachineConfig {
     pub debug_exit: Option<u16>,
     /// Started in place of a boot disk.
     pub payload: Option<Payload>,
-    /// Floppy in drive A.
-    pub floppy: Option<Medium>,
-    /// First hard disk.
-    pub disk: Option<Medium>,
+    /// Drives, what is in them, and the boot order.
+    pub drives: Drives,
     /// A reset requested by the guest restarts it; otherwise it ends the run.
     pub reboot: bool,
     /// A shutdown of the processor (triple fault) resets it, as on a PC's board; otherwise it ends the run with a
@@ -129,8 +119,7 @@ impl MachineConfig {
             date: DateTime { year: 2026, month: 1, day: 1, hour: 12, minute: 0, second: 0 },
             debug_exit: None,
             payload: None,
-            floppy: None,
-            disk: None,
+            drives: Drives::default(),
             reboot: true,
             reset_on_triple_fault: false,
         }

@@ -163,8 +163,9 @@ impl Layout {
     }
 
     /// The battery-backed RAM of the clock chip as a set-up program leaves it: memory sizes, floppy type, boot order.
-    /// `floppy` is the drive's type (4 is 1.44 MB); `disk_first` boots the hard disk before the floppy.
-    pub fn cmos(&self, floppy: u8, disk_first: bool) -> [u8; 256] {
+    /// `floppies` are the types of drives A and B (0 none, 4 for 1.44 MB); `boot` is the order of floppy (1), disk (2)
+    /// and CD (3).
+    pub fn cmos(&self, floppies: [u8; 2], boot: [u8; 3]) -> [u8; 256] {
         let mut cmos = [0; 256];
         let mut word = |at: usize, value: u64| {
             cmos[at] = value as u8;
@@ -178,12 +179,12 @@ impl Layout {
         let high = (self.high_end() - FOUR_GIB) >> 16;
         word(0x5b, high);
         cmos[0x5d] = (high >> 16) as u8;
-        cmos[0x10] = floppy << 4;
-        // Equipment: VGA, 80x25 colour is bits 5-4 = 0; bit 1 a coprocessor, bit 0 a floppy drive.
-        cmos[0x14] = 0x02 | u8::from(floppy != 0);
+        cmos[0x10] = floppies[0] << 4 | floppies[1] & 0xf;
+        // Equipment: VGA, 80x25 colour is bits 5-4 = 0; bit 1 a coprocessor, bit 0 a floppy drive, bit 6 a second one.
+        cmos[0x14] = 0x02 | u8::from(floppies[0] != 0) | u8::from(floppies[1] != 0) << 6;
         cmos[0x32] = 0x20;
-        cmos[0x3d] = if disk_first { 0x12 } else { 0x21 };
-        cmos[0x38] = 0x30;
+        cmos[0x3d] = boot[0] | boot[1] << 4;
+        cmos[0x38] = boot[2] << 4;
         cmos
     }
 }
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(peek(&l, FOUR_GIB + 5), 9);
         let usable: u64 = l.e820().iter().filter(|e| e.kind == 1).map(|e| e.len).sum();
         assert_eq!(usable, PCI_HOLE + (1 << 20) - (HIGH - EBDA));
-        let cmos = l.cmos(4, false);
+        let cmos = l.cmos([4, 0], [1, 2, 3]);
         assert_eq!((cmos[0x5b], cmos[0x34], cmos[0x35]), (16, 0x00, 0xbf));
         assert_eq!((cmos[0x17], cmos[0x18]), (0x00, 0xfc));
     }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod conform;
 pub mod demo;
 pub mod display;
+pub mod drives;
 pub mod error;
 pub mod keys;
 pub mod layout;

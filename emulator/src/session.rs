@@ -1,8 +1,6 @@
 //! One run of a machine for a user: host input and output, limits, and the exit code.
 
-use crate::boot::image::{self, Kind};
-use crate::boot::linux::Entry;
-use crate::config::{MachineConfig, Medium};
+use crate::config::MachineConfig;
 use crate::display::{self, TerminalDisplay};
 use crate::error::{Error, Result};
 use crate::logging::say;
@@ -34,7 +32,7 @@ pub mod code {
     pub const STOPPED: u8 = 128;
 }
 
-/// Most bytes that a kernel, an initial RAM disk or a disk image may have, since they are held in memory.
+/// Most bytes that a kernel or an initial RAM disk may have, since they are held in memory.
 const MAX_FILE: u64 = 2 << 30;
 
 /// How a run is connected to the host.
@@ -71,47 +69,6 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::new(format!("'{}' is larger than the 2 GiB this build holds in memory", path.display())));
     }
     std::fs::read(path).map_err(|e| Error::io("read", path, &e))
-}
-
-/// Puts the file at `path` where its contents say it belongs, and tells the user what it was taken for.
-///
-/// # Errors
-/// One sentence if it is no image, or one that this build cannot start.
-pub fn insert_image(
-    config: &mut MachineConfig,
-    path: &Path,
-    append: &str,
-    initrd: Option<(String, Vec<u8>)>,
-    entry: Entry,
-) -> Result<()> {
-    let bytes = read_file(path)?;
-    let name = path.display().to_string();
-    let len = bytes.len();
-    let kind = image::recognise(&bytes).ok_or_else(|| image::unknown(&name, len))?;
-    match kind {
-        Kind::Linux | Kind::Multiboot | Kind::Elf => {
-            let payload = image::kernel(&name, &bytes, append, initrd, entry)?;
-            say(format_args!("'{name}' is {}", payload.describe()));
-            config.payload = Some(payload);
-            return Ok(());
-        }
-        Kind::Cd => {
-            return Err(Error::new(format!("'{name}' is a CD image, and this build has no CD drive yet")));
-        }
-        Kind::Floppy | Kind::Disk => {}
-    }
-    if initrd.is_some() || !append.is_empty() {
-        return Err(Error::new(format!("'{name}' is a disk image, which takes no --initrd and no --append")));
-    }
-    let (what, slot) =
-        if kind == Kind::Floppy { ("floppy", &mut config.floppy) } else { ("hard disk", &mut config.disk) };
-    say(format_args!(
-        "'{name}' is a {what} image of {} KiB; what the guest writes to it is not kept",
-        len.div_ceil(1024)
-    ));
-    let bytes = if kind == Kind::Floppy { image::floppy(bytes) } else { bytes };
-    *slot = Some(Medium { bytes, read_only: false });
-    Ok(())
 }
 
 /// Builds the machine of `config` and runs it to its end. Returns the process's exit code.

@@ -2,8 +2,10 @@
 
 use ring86::boot::image;
 use ring86::boot::linux::Entry;
-use ring86::config::{MachineConfig, Medium};
+use ring86::config::MachineConfig;
+use ring86::drives::Bay;
 use ring86::machine::{Machine, Outcome};
+use ring86::storage::Image;
 use ring86_test_roms::{Kind, Rom};
 use ring86_translator::Model;
 
@@ -21,7 +23,7 @@ fn failure(rom: &Rom, model: Model) -> Option<String> {
             Err(error) => return Some(error.to_string()),
         },
         Kind::BootSector => {
-            config.floppy = Some(Medium { bytes: image::floppy(rom.image.to_vec()), read_only: false });
+            config.drives.floppies[0] = Bay::Loaded(Image::memory(image::floppy(rom.image.to_vec()), false));
         }
     }
     let mut machine = Machine::new(config).expect("the host has memory for a test machine");

@@ -2,10 +2,13 @@
 
 use super::{Payload, elf, linux, multiboot};
 use crate::error::{Error, Result};
+use crate::storage::format::QCOW2_MAGIC;
+use ring86_devices::floppy::Geometry;
 
 /// Floppy sizes in KiB with the drive type that CMOS byte 10h gives them.
-pub const FLOPPIES: [(usize, u8); 8] =
-    [(160, 1), (180, 1), (320, 1), (360, 1), (720, 3), (1200, 2), (1440, 4), (2880, 5)];
+const FLOPPIES: [(u64, u8); 8] = [(160, 1), (180, 1), (320, 1), (360, 1), (720, 3), (1200, 2), (1440, 4), (2880, 5)];
+/// As much of a file's start as [`recognise`] looks at: the volume descriptors of a CD lie deepest.
+pub const HEAD: usize = 0x1_0000;
 
 /// What a file seems to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +23,14 @@ pub enum Kind {
     Floppy,
     /// A hard disk image: boot signature, and larger than a floppy.
     Disk,
+    /// A hard disk image in the qcow2 format.
+    Qcow2,
     /// A CD image (ISO 9660).
     Cd,
 }
 
-/// Recognises `bytes`.
-pub fn recognise(bytes: &[u8]) -> Option<Kind> {
+/// Recognises a file of `len` bytes by the first [`HEAD`] of them.
+pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
     if linux::is_linux(bytes) {
         return Some(Kind::Linux);
     }
@@ -38,40 +43,67 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     if bytes.get(0x8001..0x8006) == Some(b"CD001") {
         return Some(Kind::Cd);
     }
+    if bytes.starts_with(&QCOW2_MAGIC) {
+        return Some(Kind::Qcow2);
+    }
     let signature = bytes.get(510..512) == Some(&[0x55, 0xaa]);
-    let floppy_size = FLOPPIES.iter().any(|(kib, _)| bytes.len() == kib * 1024);
+    let floppy_size = FLOPPIES.iter().any(|(kib, _)| len == kib * 1024);
     // A data floppy starts with the jump over its parameter block even if nothing on it boots.
     let jump = matches!(bytes.first(), Some(0xeb | 0xe9));
     if floppy_size && (signature || jump) {
         return Some(Kind::Floppy);
     }
-    if signature && bytes.len().is_multiple_of(512) {
-        return Some(if bytes.len() <= 2880 * 1024 { Kind::Floppy } else { Kind::Disk });
+    if signature && len.is_multiple_of(512) {
+        return Some(if len <= 2880 * 1024 { Kind::Floppy } else { Kind::Disk });
     }
     None
 }
 
 /// One sentence for a file that nothing recognises.
-pub fn unknown(name: &str, len: usize) -> Error {
+pub fn unknown(name: &str, len: u64) -> Error {
     Error::new(format!(
-        "'{name}' ({len} bytes) is no image that ring86 knows: not a Linux kernel, ELF or multiboot file, nor a disk image with 55 AA at byte 510"
+        "'{name}' ({len} bytes) is no image that ring86 knows: not a Linux kernel, ELF or multiboot file, no CD, and no disk with 55 AA at byte 510; say what it is with --floppy, --hd, --cd or --kernel"
     ))
+}
+
+/// The size of the floppy that holds an image of `len` bytes; `None` if none does.
+pub fn floppy_length(len: u64) -> Option<u64> {
+    Geometry::of_length(len).map(Geometry::bytes)
 }
 
 /// The contents of a floppy drive for an image of at most 2.88 MB: padded with zeros to the next floppy size.
 pub fn floppy(mut bytes: Vec<u8>) -> Vec<u8> {
-    // A short image goes on the usual medium, since small sizes need old drives.
-    let exact = FLOPPIES.iter().any(|(kib, _)| bytes.len() == kib * 1024);
-    if !exact {
-        let kib = if bytes.len() <= 1440 * 1024 { 1440 } else { 2880 };
-        bytes.resize(kib * 1024, 0);
+    if let Some(len) = floppy_length(bytes.len() as u64) {
+        bytes.resize(len as usize, 0);
     }
     bytes
 }
 
-/// The drive type for a floppy of `len` bytes, one of the sizes in [`FLOPPIES`].
-pub fn drive_type(len: usize) -> u8 {
-    FLOPPIES.iter().find(|(kib, _)| len == kib * 1024).map_or(4, |(_, drive)| *drive)
+/// The type of the drive that takes a floppy of `len` bytes, as CMOS byte 10h has it.
+pub fn drive_type(len: u64) -> u8 {
+    let exact = FLOPPIES.iter().find(|(kib, _)| len == kib * 1024).map(|(_, drive)| *drive);
+    exact.unwrap_or(if len > 2 << 20 { 5 } else { 4 })
+}
+
+/// What a disk or CD image says about itself, for the line that tells the user: partitions, or how it boots.
+pub fn details(kind: Kind, head: &[u8]) -> String {
+    match kind {
+        Kind::Disk => {
+            let entries = head.get(446..510).unwrap_or(&[]).chunks_exact(16);
+            let plausible = entries.clone().all(|e| e[0] & 0x7f == 0);
+            match entries.filter(|e| e[4] != 0).count() {
+                0 => String::new(),
+                _ if !plausible => String::new(),
+                1 => " with one partition".to_owned(),
+                n => format!(" with {n} partitions"),
+            }
+        }
+        Kind::Cd => {
+            let el_torito = head.get(0x8807..0x881e) == Some(b"EL TORITO SPECIFICATION");
+            if el_torito { " that boots" } else { ", not bootable" }.to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Parses a file given as a kernel: Linux, multiboot or ELF32.
@@ -85,7 +117,7 @@ pub fn kernel(
     initrd: Option<(String, Vec<u8>)>,
     entry: linux::Entry,
 ) -> Result<Payload> {
-    match recognise(bytes) {
+    match recognise(bytes, bytes.len() as u64) {
         Some(Kind::Linux) => Ok(Payload::Linux(Box::new(linux::Linux::parse(name, bytes, cmdline, initrd, entry)?))),
         Some(Kind::Multiboot) => {
             let header = multiboot::find_header(bytes).unwrap_or(0);
@@ -114,6 +146,7 @@ mod tests {
 
     #[test]
     fn guesses() {
+        let recognise = |bytes: &[u8]| recognise(bytes, bytes.len() as u64);
         assert_eq!(recognise(b""), None);
         assert_eq!(recognise(b"plain text, not an image"), None);
         assert_eq!(recognise(&[0; 1440 * 1024]), None);
@@ -130,6 +163,15 @@ mod tests {
         let mut iso = vec![0; 0x9000];
         iso[0x8001..0x8006].copy_from_slice(b"CD001");
         assert_eq!(recognise(&iso), Some(Kind::Cd));
+        assert_eq!((recognise(&iso), details(Kind::Cd, &iso)), (Some(Kind::Cd), ", not bootable".to_owned()));
+        iso[0x8807..0x881e].copy_from_slice(b"EL TORITO SPECIFICATION");
+        assert_eq!(details(Kind::Cd, &iso), " that boots");
+        let mut disk = vec![0; 512];
+        disk[450] = 0x83;
+        assert_eq!(details(Kind::Disk, &disk), " with one partition");
+        disk[446] = 0x12;
+        assert_eq!(details(Kind::Disk, &disk), "", "code where the table would be");
+        assert_eq!(recognise(b"QFI\xfb\0\0\0\x03"), Some(Kind::Qcow2));
         assert_eq!(recognise(b"\x7fELF"), Some(Kind::Elf));
     }
 
@@ -138,6 +180,8 @@ mod tests {
         assert_eq!(floppy(vec![1; 512]).len(), 1440 * 1024);
         assert_eq!(floppy(vec![1; 2000 * 1024]).len(), 2880 * 1024);
         let small = floppy(vec![1; 720 * 1024]);
-        assert_eq!((small.len(), drive_type(small.len())), (720 * 1024, 3));
+        assert_eq!((small.len(), drive_type(small.len() as u64)), (720 * 1024, 3));
+        assert_eq!((floppy_length(1680 * 1024), drive_type(1680 * 1024)), (Some(1680 * 1024), 4));
+        assert_eq!(floppy_length(3 << 20), None);
     }
 }

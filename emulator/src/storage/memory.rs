@@ -1,48 +1,51 @@
-//! What drives hold: images in memory.
+//! Images in memory.
 
-use crate::config::Medium;
+use super::inside;
 use ring86_devices::BlockMedia;
 use std::io;
 
-/// A [`Medium`] in a drive. What the guest writes is lost with the machine.
+/// Bytes as a drive's contents. What the guest writes is lost with the machine.
 #[derive(Debug)]
-pub struct MemoryMedia(Medium);
+pub struct MemoryMedia {
+    bytes: Vec<u8>,
+    read_only: bool,
+}
 
 impl MemoryMedia {
     /// A drive's contents, padded with zeros to whole sectors.
-    pub fn new(mut medium: Medium) -> Self {
-        medium.bytes.resize(medium.bytes.len().next_multiple_of(512), 0);
-        MemoryMedia(medium)
+    pub fn new(mut bytes: Vec<u8>, read_only: bool) -> Self {
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        MemoryMedia { bytes, read_only }
     }
 
     fn range(&self, offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
+        inside(offset, len, self.bytes.len() as u64)?;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = start.checked_add(len).filter(|end| *end <= self.0.bytes.len());
-        Ok(start..end.ok_or_else(|| io::Error::other("beyond the end of the medium"))?)
+        Ok(start..start + len)
     }
 }
 
 impl BlockMedia for MemoryMedia {
     fn len(&self) -> u64 {
-        self.0.bytes.len() as u64
+        self.bytes.len() as u64
     }
 
     fn read_only(&self) -> bool {
-        self.0.read_only
+        self.read_only
     }
 
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let range = self.range(offset, buffer.len())?;
-        buffer.copy_from_slice(&self.0.bytes[range]);
+        buffer.copy_from_slice(&self.bytes[range]);
         Ok(())
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.0.read_only {
+        if self.read_only {
             return Err(io::Error::other("the medium is write-protected"));
         }
         let range = self.range(offset, data.len())?;
-        self.0.bytes[range].copy_from_slice(data);
+        self.bytes[range].copy_from_slice(data);
         Ok(())
     }
 
@@ -57,7 +60,7 @@ mod tests {
 
     #[test]
     fn bounds_and_write_protection() {
-        let mut media = MemoryMedia::new(Medium { bytes: vec![1; 700], read_only: false });
+        let mut media = MemoryMedia::new(vec![1; 700], false);
         assert_eq!(media.len(), 1024);
         media.write(1020, &[5; 4]).unwrap();
         let mut back = [0; 4];
@@ -65,7 +68,7 @@ mod tests {
         assert_eq!(back, [5; 4]);
         assert!(media.read(1021, &mut back).is_err());
         assert!(media.write(u64::MAX, &[0]).is_err());
-        let mut media = MemoryMedia::new(Medium { bytes: vec![1; 512], read_only: true });
+        let mut media = MemoryMedia::new(vec![1; 512], true);
         assert!(media.read_only() && media.write(0, &[0]).is_err());
     }
 }

@@ -1,0 +1,331 @@
+//! The drives of a machine: `--floppy`, `--hd`, `--cd`, `--boot`, and where a bare image goes.
+
+use crate::boot::image::{self, Kind};
+use crate::boot::linux::Entry;
+use crate::config::MachineConfig;
+use crate::error::{Error, Result};
+use crate::logging::say;
+use crate::storage::{self, Access, Image, Role};
+use clap::Args;
+use ring86_devices::BlockMedia;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The IDE place of the CD drive: master of the second channel, where PCs have it.
+pub const CD_PLACE: usize = 2;
+/// The file name that stands for an empty drive.
+const EMPTY: &str = "none";
+
+/// A drive for removable media.
+#[derive(Clone, Debug, Default)]
+pub enum Bay {
+    /// No drive.
+    #[default]
+    Absent,
+    /// A drive with nothing in it.
+    Empty,
+    /// A drive with a disk in it.
+    Loaded(Image),
+}
+
+impl Bay {
+    /// What is in it.
+    pub fn image(&self) -> Option<&Image> {
+        match self {
+            Bay::Loaded(image) => Some(image),
+            Bay::Absent | Bay::Empty => None,
+        }
+    }
+
+    /// Whether there is a drive.
+    pub fn is_present(&self) -> bool {
+        !matches!(self, Bay::Absent)
+    }
+}
+
+/// What the firmware can start from, with the number that CMOS gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootDevice {
+    /// Floppy drive A.
+    Floppy = 1,
+    /// The first hard disk.
+    Disk = 2,
+    /// The CD drive.
+    Cd = 3,
+}
+
+/// What the user wants started first, second and third; whatever is not named comes after that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootOrder(pub Vec<BootDevice>);
+
+impl FromStr for BootOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let mut order = Vec::new();
+        for letter in text.chars() {
+            let device = match letter.to_ascii_lowercase() {
+                'a' => BootDevice::Floppy,
+                'c' => BootDevice::Disk,
+                'd' => BootDevice::Cd,
+                'n' => {
+                    return Err("the firmware has no network boot; give an iPXE image with --cd or --floppy".to_owned());
+                }
+                _ => return Err("use a (floppy), c (hard disk), d (CD), or several, the first one first".to_owned()),
+            };
+            if order.contains(&device) {
+                return Err(format!("'{letter}' is there twice"));
+            }
+            order.push(device);
+        }
+        if order.is_empty() { Err("use a (floppy), c (hard disk) or d (CD)".to_owned()) } else { Ok(BootOrder(order)) }
+    }
+}
+
+/// A device on an IDE cable.
+#[derive(Clone, Debug)]
+pub enum Unit {
+    /// A hard disk.
+    Disk(Image),
+    /// A CD drive, with or without a disc.
+    Cd(Option<Image>),
+}
+
+/// All drives of a machine.
+#[derive(Clone, Debug, Default)]
+pub struct Drives {
+    /// Floppy drives A and B.
+    pub floppies: [Bay; 2],
+    /// Hard disks, first to fourth. With a CD drive there are at most three.
+    pub disks: Vec<Image>,
+    /// The CD drive.
+    pub cd: Bay,
+    /// What the firmware starts from.
+    pub boot: BootOrder,
+}
+
+impl Drives {
+    /// Drives on the floppy cable: one at least, as on every PC, though a machine without disks does not tell its
+    /// firmware of it.
+    pub fn floppy_drives(&self) -> usize {
+        if self.floppies[1].is_present() { 2 } else { 1 }
+    }
+
+    /// The drives' types for the CMOS: by the disk that is in them, else 1.44 MB.
+    pub fn floppy_types(&self) -> [u8; 2] {
+        self.floppies.each_ref().map(|bay| match bay {
+            Bay::Absent => 0,
+            Bay::Empty => 4,
+            Bay::Loaded(image) => image::drive_type(image.len()),
+        })
+    }
+
+    /// The boot order for the CMOS: what the user wants, then whatever else there is.
+    pub fn boot_order(&self) -> [u8; 3] {
+        let rest = [BootDevice::Floppy, BootDevice::Disk, BootDevice::Cd];
+        let rest = rest.into_iter().filter(|device| !self.boot.0.contains(device));
+        let mut order = self.boot.0.iter().copied().chain(rest).map(|device| device as u8);
+        std::array::from_fn(|_| order.next().unwrap_or(0))
+    }
+
+    /// The IDE devices by place: 0 and 1 are master and slave of the first channel, 2 and 3 of the second.
+    pub fn ide_units(&self) -> Vec<(usize, Unit)> {
+        let cd = match &self.cd {
+            Bay::Absent => None,
+            Bay::Empty => Some(Unit::Cd(None)),
+            Bay::Loaded(image) => Some(Unit::Cd(Some(image.clone()))),
+        };
+        let places = (0..4).filter(|place| cd.is_none() || *place != CD_PLACE);
+        let mut units: Vec<_> = places.zip(self.disks.iter().cloned().map(Unit::Disk)).collect();
+        units.extend(cd.map(|cd| (CD_PLACE, cd)));
+        units
+    }
+}
+
+/// The options about drives.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DriveArgs {
+    /// Floppy image for drive A, the second time for B; 'none' is a drive without a disk.
+    #[arg(long, value_name = "FILE")]
+    floppy: Vec<PathBuf>,
+    /// Hard disk image, raw or qcow2, up to four times. raw:FILE or qcow2:FILE says which.
+    #[arg(long, value_name = "FILE")]
+    hd: Vec<PathBuf>,
+    /// CD image; 'none' is a drive without a disc.
+    #[arg(long, value_name = "FILE")]
+    cd: Option<PathBuf>,
+    /// What to start from: a (floppy), c (hard disk), d (CD), or several, the first one first.
+    #[arg(long, value_name = "LETTERS")]
+    boot: Option<BootOrder>,
+    /// Throw away what the guest writes to its disks.
+    #[arg(long)]
+    ephemeral: bool,
+    /// A file that a qcow2 image may use as its backing file.
+    #[arg(long, value_name = "FILE")]
+    backing: Vec<PathBuf>,
+    /// What the bare image seems to be.
+    #[arg(skip)]
+    guess: Option<(PathBuf, String)>,
+}
+
+impl DriveArgs {
+    /// Whether a drive is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.floppy.is_empty() && self.hd.is_empty() && self.cd.is_none()
+    }
+
+    /// What holds for all images, later ones too.
+    pub fn access(&self) -> Access {
+        Access { ephemeral: self.ephemeral, backing: self.backing.clone() }
+    }
+
+    /// Opens all images and puts them into the machine.
+    ///
+    /// # Errors
+    /// One sentence if there are too many, or one cannot be opened.
+    pub fn insert(&self, config: &mut MachineConfig) -> Result<()> {
+        if let Some(extra) = self.floppy.get(2) {
+            return Err(Error::new(format!("--floppy {}: a PC has two floppy drives; leave one out", extra.display())));
+        }
+        let most = if self.cd.is_some() { 3 } else { 4 };
+        if let Some(extra) = self.hd.get(most) {
+            let beside = if most == 3 { " beside the CD drive" } else { "" };
+            return Err(Error::new(format!(
+                "--hd {}: there is room for {most} hard disks{beside}; leave one out",
+                extra.display()
+            )));
+        }
+        let access = self.access();
+        for (path, bay) in self.floppy.iter().zip(&mut config.drives.floppies) {
+            *bay = self.load(path, Role::Floppy, &access)?;
+        }
+        for path in &self.hd {
+            if let Bay::Loaded(image) = self.load(path, Role::Disk, &access)? {
+                config.drives.disks.push(image);
+            }
+        }
+        if let Some(path) = &self.cd {
+            config.drives.cd = self.load(path, Role::Cd, &access)?;
+        }
+        if let Some(order) = &self.boot {
+            config.drives.boot = order.clone();
+        }
+        Ok(())
+    }
+
+    /// Puts the file at `path` where its contents say it belongs, before the other drives, and tells the user what it
+    /// was taken for. A kernel becomes the payload, with `append` and `initrd`.
+    ///
+    /// # Errors
+    /// One sentence if it is no image, cannot be opened, or `append` and `initrd` have no use.
+    pub fn insert_bare(
+        &mut self,
+        config: &mut MachineConfig,
+        path: &Path,
+        append: &str,
+        initrd: Option<(String, Vec<u8>)>,
+        entry: Entry,
+    ) -> Result<()> {
+        let (head, len) = read_head(path)?;
+        let name = path.display().to_string();
+        let kind = image::recognise(&head, len).ok_or_else(|| image::unknown(&name, len))?;
+        let (what, device) = match kind {
+            Kind::Linux | Kind::Multiboot | Kind::Elf => {
+                if config.payload.is_some() {
+                    return Err(Error::new(format!("'{name}' is a second kernel beside --kernel; give one")));
+                }
+                let bytes = crate::session::read_file(path)?;
+                let payload = image::kernel(&name, &bytes, append, initrd, entry)?;
+                say(format_args!("'{name}' is {}", payload.describe()));
+                config.payload = Some(payload);
+                return Ok(());
+            }
+            Kind::Floppy => {
+                self.floppy.insert(0, path.to_owned());
+                ("a floppy", BootDevice::Floppy)
+            }
+            Kind::Disk | Kind::Qcow2 => {
+                self.hd.insert(0, path.to_owned());
+                (if kind == Kind::Disk { "a hard disk" } else { "a qcow2 hard disk" }, BootDevice::Disk)
+            }
+            Kind::Cd => {
+                if let Some(other) = self.cd.replace(path.to_owned()) {
+                    let other = other.display();
+                    return Err(Error::new(format!("'{name}' is a CD image beside --cd {other}; give one of them")));
+                }
+                ("a CD", BootDevice::Cd)
+            }
+        };
+        if initrd.is_some() || !append.is_empty() {
+            return Err(Error::new(format!("'{name}' is {what} image, which takes no --initrd and no --append")));
+        }
+        let guess = format!("{what} image of {} KiB{}", len.div_ceil(1024), image::details(kind, &head));
+        self.guess = Some((path.to_owned(), guess));
+        if self.boot.is_none() {
+            self.boot = Some(BootOrder(vec![device]));
+        }
+        Ok(())
+    }
+
+    /// Opens an image and tells the user what it is taken for and what becomes of it.
+    fn load(&self, path: &Path, role: Role, access: &Access) -> Result<Bay> {
+        if path.as_os_str() == EMPTY && role != Role::Disk {
+            return Ok(Bay::Empty);
+        }
+        let opened = storage::open(path, role, access)?;
+        let guess = self.guess.as_ref().filter(|(guessed, _)| guessed == path);
+        let what = match (guess, role) {
+            (Some((_, guess)), _) => guess.clone(),
+            (None, Role::Floppy) => "a floppy image".to_owned(),
+            (None, Role::Disk) => format!("a {} hard disk image", opened.format),
+            (None, Role::Cd) => "a CD image".to_owned(),
+        };
+        say(format_args!("'{}' is {what}{}", path.display(), opened.writes));
+        Ok(Bay::Loaded(opened.image))
+    }
+}
+
+/// The first bytes of a file, and its length.
+fn read_head(path: &Path) -> Result<(Vec<u8>, u64)> {
+    let refused = |e| Error::io("read", path, &e);
+    let (mut file, _) = storage::open_file(path, false)?;
+    let len = file.seek(SeekFrom::End(0)).map_err(refused)?;
+    file.seek(SeekFrom::Start(0)).map_err(refused)?;
+    let mut head = Vec::new();
+    file.take(image::HEAD as u64).read_to_end(&mut head).map_err(refused)?;
+    Ok((head, len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_orders() {
+        let order = |text: &str| {
+            text.parse().map(|boot| Drives { boot, ..Drives::default() }.boot_order()).map_err(|e: String| e)
+        };
+        assert_eq!(Drives::default().boot_order(), [1, 2, 3]);
+        assert_eq!(order("d"), Ok([3, 1, 2]));
+        assert_eq!(order("ca"), Ok([2, 1, 3]));
+        assert_eq!(order("DCA"), Ok([3, 2, 1]));
+        for (bad, says) in [("", "use a"), ("x", "use a"), ("aa", "twice"), ("n", "iPXE")] {
+            let error = order(bad).expect_err(bad);
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_cd_drive_is_master_of_the_second_channel() {
+        let disk = || Image::memory(vec![0; 512], false);
+        let mut drives = Drives { disks: vec![disk(), disk(), disk()], ..Drives::default() };
+        let places = |drives: &Drives| drives.ide_units().into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+        assert_eq!(places(&drives), [0, 1, 2]);
+        drives.cd = Bay::Empty;
+        assert_eq!(places(&drives), [0, 1, 3, 2]);
+        assert_eq!(drives.floppy_types(), [0, 0]);
+        drives.floppies[1] = Bay::Loaded(Image::memory(vec![0; 720 << 10], false));
+        assert_eq!((drives.floppy_types(), drives.floppy_drives()), ([0, 3], 2));
+    }
+}
