@@ -44,6 +44,12 @@ pub fn vga_bios_image() -> &'static [u8] {
     &images().video
 }
 
+/// The VGA BIOS's font with glyphs of `height` lines (8, 14 or 16), one byte for each line, for characters 0 to 255.
+#[must_use]
+pub fn font(height: usize) -> Option<Vec<u8>> {
+    video::font(height)
+}
+
 /// Offsets of the system BIOS's labels in segment F000h, for traces and debuggers.
 #[must_use]
 pub fn bios_symbols() -> &'static Symbols {

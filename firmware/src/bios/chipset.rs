@@ -188,24 +188,33 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @kbc_ready;
             out 0x60, al;
             ret;
-        // AL = next byte from the controller. CF set when none comes.
+        // AL = next byte from the controller. CF set when none comes for about a second: a device that was reset tests
+        // itself for half of that. Port 61h bit 4 changes every 15 microseconds, however fast the processor is.
         kbc_data:
             push ecx;
-            mov ecx, 0x4_0000;
+            push dx;
+            mov ecx, 0x1_0000;
         .poll:
             in_ al, 0x64;
             cmp al, 0xff;
             je .none;
             test al, 1;
             jnz .ready;
+            in_ al, 0x61;
+            and al, 0x10;
+            cmp al, dl;
+            je .poll;
+            mov dl, al;
             dec ecx;
             jnz .poll;
         .none:
+            pop dx;
             pop ecx;
             stc;
             ret;
         .ready:
             in_ al, 0x60;
+            pop dx;
             pop ecx;
             clc;
             ret;

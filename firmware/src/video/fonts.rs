@@ -11,6 +11,16 @@ pub const FONT_8X8: &[u8; 2048] = include_bytes!("../../fonts/cp437-8x8.bin");
 /// 8x16 glyphs of code page 437.
 const FONT_8X16: &[u8; 4096] = include_bytes!("../../fonts/cp437-8x16.bin");
 
+/// The font with glyphs of `height` lines.
+pub fn font(height: usize) -> Option<Vec<u8>> {
+    match height {
+        8 => Some(FONT_8X8.to_vec()),
+        14 => Some(FONT_8X16.chunks_exact(16).flat_map(|glyph| &glyph[1..15]).copied().collect()),
+        16 => Some(FONT_8X16.to_vec()),
+        _ => None,
+    }
+}
+
 pub fn emit(b: &mut Builder) -> Emit {
     emit_loading(b)?;
     emit_service(b)?;

@@ -9,7 +9,7 @@ mod state;
 mod text;
 mod write;
 
-pub use fonts::FONT_8X8;
+pub use fonts::{FONT_8X8, font};
 
 use crate::asm::{Builder, Emit, Symbols, assemble, x86};
 use crate::layout::{BDA, bda, frame};
