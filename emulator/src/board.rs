@@ -448,24 +448,33 @@ impl Board {
         self.chips.iter().filter_map(|c| c.timed.as_ref()).fold(None, |e, t| earliest(e, t.next_event()))
     }
 
-    /// Changes the disk in floppy drive 0 or 1. False if there is no such drive, or the disk does not fit.
-    pub fn change_floppy(&mut self, drive: usize, disk: Option<Image>) -> bool {
-        let new = disk.is_some();
-        let mut floppy = self.floppy.lock();
-        let disk = disk.map(|image| Box::new(image) as _);
-        let rejected = floppy.insert(drive, disk).is_some() && new && floppy.geometry(drive).is_none();
-        drive < self.floppy_drives && !rejected
+    /// Changes the disk in floppy drive 0 or 1.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn change_floppy(&mut self, drive: usize, disk: Option<Image>) -> Result<(), &'static str> {
+        if drive >= self.floppy_drives {
+            return Err("the machine has no drive B; start it with --floppy twice ('none' is an empty drive)");
+        }
+        self.floppy.lock().insert(drive, disk.map(|image| Box::new(image) as _));
+        Ok(())
     }
 
-    /// Changes the disc in the CD drive. False if there is none, or the guest holds its tray shut.
-    pub fn change_disc(&mut self, disc: Option<Image>) -> bool {
+    /// Changes the disc in the CD drive.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn change_disc(&mut self, disc: Option<Image>) -> Result<(), &'static str> {
         let mut ide = self.ide.lock();
         let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
-        if !self.has_cd || ide.is_locked(channel, unit) {
-            return false;
+        if !self.has_cd {
+            return Err("the machine has no CD drive; start it with --cd ('none' is an empty drive)");
+        }
+        if ide.is_locked(channel, unit) {
+            return Err("the guest holds the tray of the CD drive shut");
         }
         ide.insert_disc(channel, unit, disc.map(|image| Box::new(image) as _));
-        true
+        Ok(())
     }
 
     /// Brings every chip up to `now`.

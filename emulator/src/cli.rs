@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::automation::{self, client};
 use crate::boot::linux::Entry;
 use crate::config::{self, MachineConfig};
 use crate::display;
@@ -9,6 +10,7 @@ use crate::logging::{self, say};
 use crate::scheduler::ClockKind;
 use crate::serial;
 use crate::session::{self, Options, code};
+use crate::storage::Access;
 use crate::trace::What;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ring86_translator::Model;
@@ -20,9 +22,10 @@ const EXIT_CODES: &str = "Exit codes:
   0            the guest switched its power off, or asked for a reset under --no-reboot
   (v*2+1)&255  the guest wrote v to the --debug-exit port (always odd)
   2            the command line is wrong
+  118          the machine ended well, but --script expected something else
   120          host error: a file, the terminal or memory; one sentence on stderr says what
   122          the guest halted with interrupts off
-  124          --max-time is over
+  124          --max-time is over, or something that --script waited for did not come
   126          triple fault; a report on stderr explains it
   128          stopped by Ctrl-A X or a signal";
 
@@ -40,6 +43,10 @@ enum Command {
     Run(Box<Run>),
     /// Run the built-in demonstration guest.
     Demo(Demo),
+    /// Send commands to a running machine.
+    Control(client::ControlArgs),
+    /// Write a picture of a running machine's screen.
+    Screenshot(client::ScreenshotArgs),
     /// Compare this CPU with the host's, or with recorded vectors.
     #[command(subcommand)]
     Conform(Conform),
@@ -154,6 +161,12 @@ struct Common {
     /// Print the text screen at the end.
     #[arg(long)]
     dump_screen: bool,
+    /// Carry out the commands in this file (docs/scripts.md), then end with exit code 0.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Take the same commands from 'ring86 control', at a Unix socket with this name or path.
+    #[arg(long, value_name = "NAME")]
+    control: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -262,7 +275,7 @@ impl Common {
         Ok(config)
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, access: Access) -> Options {
         let serial = match (&self.serial, self.display) {
             (Some(target), _) => target.clone(),
             (None, display::Target::None) => serial::Target::Stdio,
@@ -277,6 +290,7 @@ impl Common {
             stats: self.stats,
             stats_json: self.stats_json.clone(),
             dump_screen: self.dump_screen,
+            automation: automation::Options { script: self.script.clone(), control: self.control.clone(), access },
         }
     }
 }
@@ -312,14 +326,14 @@ impl Run {
             None => {}
         }
         drives.insert(&mut config)?;
-        session::run(config, &self.common.options())
+        session::run(config, &self.common.options(drives.access()))
     }
 }
 
 impl Demo {
     fn run(&self) -> Result<u8> {
         let config = crate::demo::config(self.common.config()?)?;
-        session::run(config, &self.common.options())
+        session::run(config, &self.common.options(Access::default()))
     }
 }
 
@@ -331,6 +345,8 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Demo(demo) => demo.run(),
         Command::Compare(args) => args.run(),
+        Command::Control(args) => client::control(args),
+        Command::Screenshot(args) => client::screenshot(args),
         Command::Conform(Conform::Native(args)) => Ok(crate::conform::native_main(args)),
         Command::Conform(Conform::Vectors(args)) => Ok(crate::conform::vectors_main(args)),
     };

@@ -7,14 +7,15 @@ use crate::board::Board;
 use crate::boot;
 use crate::bus::SystemBus;
 use crate::config::MachineConfig;
+use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::layout::Layout;
 use crate::scheduler::{Clock, MAX_SLICE, Waker};
 use crate::trace::Trace;
 use ring86_devices::Time;
-use ring86_devices::i8042::KeyCode;
-use ring86_devices::vga::TextScreen;
+use ring86_devices::i8042::{Buttons, KeyCode};
+use ring86_devices::vga::{Frame, TextScreen};
 use ring86_translator::activity::Doing;
 use ring86_translator::state::eflags;
 use ring86_translator::{Cpu, Exit, Pins, Stats, TripleFault, pins};
@@ -54,6 +55,8 @@ pub struct Machine {
     keys: VecDeque<(KeyCode, bool)>,
     serial_in: VecDeque<u8>,
     serial_out: Vec<u8>,
+    /// How much of COM1's output was dropped from the start of `serial_out`.
+    serial_dropped: u64,
     /// How much of `serial_out` [`Machine::take_serial`] has given away.
     serial_taken: usize,
     console_out: Vec<u8>,
@@ -68,12 +71,14 @@ impl Machine {
     ///
     /// # Errors
     /// If the host cannot provide its memory.
-    pub fn new(config: MachineConfig) -> Result<Self> {
+    pub fn new(mut config: MachineConfig) -> Result<Self> {
         let pins = Arc::new(Pins::default());
         let rom = config.payload.is_some().then(boot::option_rom);
         let bios = ring86_firmware::bios_image();
         let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
         let board = Board::new(&config, &layout, Arc::clone(&pins));
+        // From here on the drives own the images: one that is taken out is closed.
+        config.drives = Drives::default();
         let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
         config.engine.apply(&mut cpu)?;
         let bus = SystemBus::new(board, Clock::new(config.clock), pins, Arc::clone(cpu.activity()));
@@ -86,6 +91,7 @@ impl Machine {
             keys: VecDeque::new(),
             serial_in: VecDeque::new(),
             serial_out: Vec::new(),
+            serial_dropped: 0,
             serial_taken: 0,
             console_out: Vec::new(),
             resets: 0,
@@ -330,6 +336,7 @@ impl Machine {
                 kept.drain(..drop);
                 if let Some(taken) = taken {
                     *taken = taken.saturating_sub(drop);
+                    self.serial_dropped += drop as u64;
                 }
             }
         }
@@ -359,6 +366,14 @@ impl Machine {
         &self.serial_out
     }
 
+    /// What the guest sent on COM1 from `position` (counted from power-on) on, and the position of its first byte,
+    /// which is later if that much is not kept any more.
+    pub fn serial_from(&self, position: u64) -> (u64, &[u8]) {
+        let skip = usize::try_from(position.saturating_sub(self.serial_dropped)).unwrap_or(usize::MAX);
+        let skip = skip.min(self.serial_out.len());
+        (self.serial_dropped + skip as u64, &self.serial_out[skip..])
+    }
+
     /// [`Machine::serial_output`] as text.
     pub fn serial_text(&self) -> String {
         String::from_utf8_lossy(&self.serial_out).into_owned()
@@ -378,6 +393,27 @@ impl Machine {
     pub fn screen_text(&self) -> String {
         let rows = self.screen().map(|s| s.rows).unwrap_or_default();
         rows.iter().map(|row| format!("{}\n", row.trim_end())).collect()
+    }
+
+    /// The picture on the screen.
+    pub fn frame(&self) -> Frame {
+        self.bus.board.vga.lock().render(self.now())
+    }
+
+    /// Moves the mouse right and away from the user, and sets its buttons.
+    pub fn mouse(&mut self, right: i32, away: i32, buttons: Buttons) {
+        let now = self.now();
+        self.bus.board.keyboard.lock().mouse(now, right, away, 0, buttons);
+    }
+
+    /// Stops guest time, or lets it go on. A machine that is paused must not be given slices.
+    pub fn pause(&mut self, paused: bool) {
+        self.bus.clock.stop(paused);
+    }
+
+    /// Whether guest time stands still.
+    pub fn is_paused(&self) -> bool {
+        self.bus.clock.is_stopped()
     }
 
     /// Presses or releases a key.

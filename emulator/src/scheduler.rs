@@ -27,6 +27,8 @@ pub enum ClockKind {
 pub struct Clock {
     kind: ClockKind,
     origin: Instant,
+    /// When the host-paced clock was stopped, if it was.
+    stopped: Option<Instant>,
     /// Host-paced: how many instructions the CPU ran in a millisecond lately.
     instructions_per_ms: u64,
 }
@@ -34,7 +36,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows 0 now.
     pub fn new(kind: ClockKind) -> Self {
-        Clock { kind, origin: Instant::now(), instructions_per_ms: 20_000 }
+        Clock { kind, origin: Instant::now(), stopped: None, instructions_per_ms: 20_000 }
     }
 
     /// Which clock this is.
@@ -46,8 +48,28 @@ impl Clock {
     pub fn now(&self, retired: u64) -> Time {
         match self.kind {
             ClockKind::Virtual => retired.saturating_mul(NS_PER_INSTRUCTION),
-            ClockKind::Host => u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            ClockKind::Host => {
+                let now = self.stopped.unwrap_or_else(Instant::now);
+                u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+            }
         }
+    }
+
+    /// Stops guest time, or lets it go on where it stopped.
+    pub fn stop(&mut self, stopped: bool) {
+        match self.stopped {
+            None if stopped => self.stopped = Some(Instant::now()),
+            Some(since) if !stopped => {
+                self.origin += since.elapsed();
+                self.stopped = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether guest time stands still.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
     }
 
     /// The time stamp counter at guest time `now`.
@@ -125,6 +147,18 @@ mod tests {
         assert_eq!(clock.budget(0, u64::MAX), MAX_SLICE / NS_PER_INSTRUCTION);
         assert_eq!(clock.idle(0, 1_000), 100);
         assert_eq!(clock.tsc(clock.now(1)), TSC_HZ / 100_000_000);
+    }
+
+    #[test]
+    fn a_stopped_clock_goes_on_where_it_stopped() {
+        let mut clock = Clock::new(ClockKind::Host);
+        clock.stop(true);
+        let before = clock.now(0);
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(clock.is_stopped() && clock.now(0) == before);
+        clock.stop(false);
+        let after = clock.now(0);
+        assert!((before..before + 20_000_000).contains(&after), "{before} {after}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run of a machine for a user: host input and output, limits, and the exit code.
 
+use crate::automation::{self, Automation};
 use crate::config::MachineConfig;
 use crate::display::{self, TerminalDisplay};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::trace::{Trace, What};
 use ring86_devices::Time;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Exit codes other than the debug exit's, which are odd. All of these are even.
 pub mod code {
@@ -24,6 +25,8 @@ pub mod code {
     pub const HALTED: u8 = 122;
     /// `--max-time` is over.
     pub const TIME: u8 = 124;
+    /// The machine ended well, but not when or how its script expected it.
+    pub const UNEXPECTED: u8 = 118;
     /// The processor shut down after a triple fault.
     pub const TRIPLE_FAULT: u8 = 126;
     /// The host: a file, the terminal or memory.
@@ -34,6 +37,9 @@ pub mod code {
 
 /// Most bytes that a kernel or an initial RAM disk may have, since they are held in memory.
 const MAX_FILE: u64 = 2 << 30;
+
+/// Longest sleep of a paused machine between two looks at its inputs.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a run is connected to the host.
 #[derive(Clone, Debug)]
@@ -54,6 +60,8 @@ pub struct Options {
     pub stats_json: Option<PathBuf>,
     /// Print the text screen at the end.
     pub dump_screen: bool,
+    /// Script and control socket.
+    pub automation: automation::Options,
 }
 
 /// Reads all of a file.
@@ -85,9 +93,11 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
         ));
     }
     let reboots = config.reboot;
+    let mut automation = Automation::new(&options.automation)?;
     let trace = Trace::new(&options.trace, options.trace_file.as_deref())?;
     let mut machine = Machine::new(config)?;
     machine.set_trace(trace);
+    automation.listen(&options.automation, &machine.waker())?;
     let stop = Stop::on_signals(machine.waker())?;
     let stats_file = match &options.stats_json {
         Some(path) => Some(Output::open("counters", path)?),
@@ -98,7 +108,7 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
         false => None,
     };
     let start = Instant::now();
-    let ended = connect_and_run(&mut machine, options, &stop);
+    let ended = connect_and_run(&mut machine, options, &mut automation, &stop);
     let elapsed = start.elapsed();
     machine.flush_trace();
     if options.dump_screen {
@@ -114,7 +124,8 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
         }
     }
     Ok(match ended? {
-        End::Outcome(outcome) => conclude(outcome, reboots)?,
+        End::Outcome(outcome) => automation.ended(conclude(outcome, reboots)?),
+        End::Script(code) => code,
         End::Time => {
             say(format_args!("the time limit is reached"));
             code::TIME
@@ -126,12 +137,13 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
 /// How the loop ended.
 enum End {
     Outcome(Outcome),
+    Script(u8),
     Time,
     Stopped,
 }
 
 /// The loop, with the terminal taken over for as long as it runs.
-fn connect_and_run(machine: &mut Machine, options: &Options, stop: &Stop) -> Result<End> {
+fn connect_and_run(machine: &mut Machine, options: &Options, automation: &mut Automation, stop: &Stop) -> Result<End> {
     let mut serial = Serial::open(&options.serial, machine.waker())?;
     if serial.is_terminal() {
         say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
@@ -142,7 +154,17 @@ fn connect_and_run(machine: &mut Machine, options: &Options, stop: &Stop) -> Res
     };
     let limit = options.max_time.unwrap_or(Time::MAX);
     loop {
-        let outcome = machine.slice(limit);
+        if let Some(code) = automation.pump(machine) {
+            serial.pump(machine)?;
+            return Ok(End::Script(code));
+        }
+        let outcome = if machine.is_paused() {
+            // Until a command or a signal wakes this thread.
+            std::thread::park_timeout(PAUSE);
+            None
+        } else {
+            machine.slice(limit.min(automation.next()))
+        };
         let mut leave = serial.pump(machine)?;
         if let Some(display) = &mut display {
             leave |= display.pump(machine)?;

@@ -133,6 +133,11 @@ fn wrong_input_is_one_sentence() {
     let image = folder.file("image", &multiboot_image());
     let damaged = folder.file("damaged.qcow2", &[&b"QFI\xfb\0\0\0\x09"[..], &[0xff; 600]].concat());
     let large = folder.file("large", &vec![0; 3 << 20]);
+    let script = |name: &str, text: &str| folder.file(name, text.as_bytes());
+    let unknown = script("unknown", "# first\nwiat-screen x\n");
+    let quote = script("quote", "type 'abc\n");
+    let no_key = script("key", "key ctrl-alt-dle\n");
+    let no_text = script("no-text", "wait-screen\n");
     let before = folder.entries();
     let missing = folder.0.join("missing").display().to_string();
     let here = folder.0.display().to_string();
@@ -172,6 +177,15 @@ fn wrong_input_is_one_sentence() {
         (&["run", "--display", "window", &sector], "not in this build"),
         (&["run", "--display", "terminal", &sector], "needs a terminal"),
         (&["run", "--display", "terminal", "--serial", "stdio", &sector], "both want the terminal"),
+        (&["run", "--script", &missing, &sector], "there is no such file"),
+        (&["run", "--script", &unknown, &sector], "line 2: unknown command 'wiat-screen'; did you mean 'wait-screen'?"),
+        (&["run", "--script", &quote, &sector], "line 1: the quote ' is not closed"),
+        (&["run", "--script", &no_key, &sector], "line 1: unknown key 'dle'; did you mean 'del'?"),
+        (&["run", "--script", &no_text, &sector], "line 1: write 'wait-screen TEXT'"),
+        (&["run", "--script", &empty, &sector], "has no commands"),
+        (&["run", "--control", "/etc/ring86", &sector], "others can enter"),
+        (&["control", "./nobody", "screen"], "no machine listens"),
+        (&["screenshot", "./nobody", "x.png"], "no machine listens"),
         (&["run", "--serial", "file:no/such/folder/out", &sector], "cannot create"),
         (&["run", "--stats-json", "no/such/folder/out", &sector], "cannot write the counters"),
         (&["compare", &missing], "there is no such file"),
