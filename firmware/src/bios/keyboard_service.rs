@@ -130,11 +130,12 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov word_ptr(bda::KEY_HEAD), si;
             sti;
             ret;
-        // AX = the next key, left in the buffer. ZF set when there is none.
+        // AX = the next key, left in the buffer. ZF set when there is none. A key that comes in between must not be
+        // counted before its place is read, so the comparison comes first.
         next_key:
             mov si, word_ptr(bda::KEY_HEAD);
-            mov ax, word_ptr(si);
             cmp si, word_ptr(bda::KEY_TAIL);
+            mov ax, word_ptr(si);
             ret;
         // AX as an 84-key keyboard would give it; CF set if it has no such key.
         classic_key:
