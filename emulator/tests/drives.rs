@@ -142,6 +142,59 @@ fn floppies_are_changed_under_way() {
     run(&folder, script, &[&first]);
 }
 
+/// Writes its own first sector over sector 3 of the first hard disk, and prints int 13h's status.
+fn disk_writer(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.xor(ax, ax)?;
+    a.mov(es, ax)?;
+    a.mov(ax, 0x0301)?;
+    a.mov(bx, 0x7c00)?;
+    a.mov(cx, 3)?;
+    a.mov(dx, 0x0080)?;
+    a.int(0x13)?;
+    a.mov(al, ah)?;
+    a.add(al, i32::from(b'0'))?;
+    a.mov(ah, 0x0e)?;
+    a.int(0x10)?;
+    a.int(0x10)?;
+    a.cli()?;
+    a.hlt()
+}
+
+#[test]
+fn a_bare_qcow2_image_boots_and_is_written() {
+    use imago::file::File;
+    use imago::qcow2::Qcow2;
+    use imago::{FormatAccess, FormatCreateBuilder};
+    let folder = Folder::new("qcow2");
+    let path = folder.file("disk.qcow2", b"");
+    let open = || {
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path).expect("it is ours");
+        File::try_from(file).expect("it is a file")
+    };
+    let builder = Qcow2::<File>::create_builder(open()).size(8 << 20);
+    FormatCreateBuilder::create(builder).expect("an image can be made");
+    let content = floppy(disk_writer, b"");
+    let image = FormatAccess::new(Qcow2::<File>::open_image(open(), true).expect("it is an image"));
+    image.write(content.as_slice(), 0).expect("it can be written");
+    drop(image);
+    let args = ["run", "--clock", "virtual", "--serial", "none", "--dump-screen", &path];
+    let ended = ring86(&folder.0, &args);
+    assert_eq!(ended.code, Some(122), "{}", ended.err);
+    assert!(ended.err.contains("is a qcow2 hard disk image of"), "{}", ended.err);
+    assert!(ended.out.contains("Disk: 8 MiB") && ended.out.contains("00"), "{}", ended.out);
+    let image = FormatAccess::new(Qcow2::<File>::open_image(open(), false).expect("it is still an image"));
+    let mut sector = vec![0; 512];
+    image.read(sector.as_mut_slice(), 1024).expect("it can be read");
+    assert!(sector == content[..512]);
+    // A raw disk, where the guess has to be a partition table or a size.
+    let mut raw = content.clone();
+    raw.resize(8 << 20, 0);
+    let raw = folder.file("disk.img", raw);
+    let ended = ring86(&folder.0, &["run", "--clock", "virtual", "--serial", "none", &raw]);
+    assert!(ended.err.contains("is a hard disk image of 8192 KiB"), "{}", ended.err);
+    assert!(folder.read("disk.img")[1024..1536] == content[..512]);
+}
+
 #[test]
 fn the_boot_order_counts() {
     let folder = Folder::new("order");

@@ -48,11 +48,24 @@ impl From<Error> for Failure {
 /// A command under way.
 #[derive(Debug)]
 enum Running {
-    Screen { text: String, next: Time, end: Time },
-    Serial { text: String, next: Time, end: Time },
+    Screen {
+        text: String,
+        next: Time,
+        end: Time,
+    },
+    /// Output before `from` was looked at.
+    Serial {
+        text: String,
+        from: u64,
+        next: Time,
+        end: Time,
+    },
     Keys(VecDeque<(Time, KeyCode, bool)>),
     Sleep(Time),
-    Exit { code: u8, end: Time },
+    Exit {
+        code: u8,
+        end: Time,
+    },
 }
 
 /// Carries out one command after another for one script or client.
@@ -108,7 +121,9 @@ impl Executor {
         let end = now.saturating_add(self.timeout);
         let takes_time = match command {
             Command::WaitScreen(text) => Some(Running::Screen { text: text.clone(), next: now, end }),
-            Command::WaitSerial(text) => Some(Running::Serial { text: text.clone(), next: now, end }),
+            Command::WaitSerial(text) => {
+                Some(Running::Serial { text: text.clone(), from: self.serial, next: now, end })
+            }
             Command::Keys(combinations) => Some(Running::Keys(strokes(combinations, now))),
             Command::Sleep(span) => Some(Running::Sleep(now.saturating_add(*span))),
             Command::ExpectExit(code) => Some(Running::Exit { code: *code, end }),
@@ -156,7 +171,6 @@ impl Executor {
     /// If its time is over.
     pub fn poll(&mut self, machine: &mut Machine) -> Step {
         let now = machine.now();
-        let graphics = machine.screen().is_none();
         let Some(running) = &mut self.running else { return done() };
         let over = match running {
             Running::Screen { text, next, end } => {
@@ -171,15 +185,15 @@ impl Executor {
                     self.running = None;
                     return Err(Failure::Timeout(why));
                 } else {
-                    *next = now + if graphics { POLL_GRAPHICS } else { POLL };
+                    *next = now + if machine.screen().is_some() { POLL } else { POLL_GRAPHICS };
                     false
                 }
             }
-            Running::Serial { text, next, end } => {
+            Running::Serial { text, from, next, end } => {
                 if now < *next && now < *end {
                     return Ok(Progress::Waiting);
                 }
-                let (first, bytes) = machine.serial_from(self.serial);
+                let (first, bytes) = machine.serial_from(*from);
                 let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
                 if let Some(at) = found {
                     self.serial = first + (at + text.len()) as u64;
@@ -190,6 +204,8 @@ impl Executor {
                     self.running = None;
                     return Err(Failure::Timeout(why));
                 } else {
+                    // The text's start may be there already.
+                    *from = first + (bytes.len() as u64).saturating_sub(text.len() as u64 - 1);
                     *next = now + POLL;
                     false
                 }
