@@ -17,19 +17,18 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-<<<<<<< HEAD
         if !self.enabled(record.metadata()) {
             return;
         }
-        say(format_args!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
-=======
         let level = record.level().as_str().to_lowercase();
+        if record.level() > log::Level::Warn {
+            return say(format_args!("{level}: {}", record.args()));
+        }
         match WARNINGS.fetch_add(1, Ordering::Relaxed) {
             0..MAX_WARNINGS => say(format_args!("{level}: {}", record.args())),
             MAX_WARNINGS => say(format_args!("{level}: {MAX_WARNINGS} warnings; the rest is not shown")),
             _ => {}
         }
->>>>>>> 2dcf022 (emulator: a qcow2 disk boots and is written, and warnings have an end)
     }
 
     fn flush(&self) {}

@@ -142,20 +142,35 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
         .collect();
     let state = &machine.cpu().state;
     let at = crate::trace::disassemble(machine.cpu());
+    let tiers = machine.cpu().tier_stats();
+    let t = tiers.unwrap_or_default();
+    let window = machine.cpu().window_stats().unwrap_or_default();
+    let exits: Vec<Value> = ring86_translator::engine::EXIT_NAMES
+        .iter()
+        .zip(t.exits)
+        .filter(|(_, count)| *count != 0)
+        .map(|(reason, count)| json!({"reason": reason, "count": count}))
+        .collect();
     json!({
         "schema": SCHEMA,
-        "engine": "interpreter",
+        "engine": if tiers.is_some() { "translator" } else { "interpreter" },
         "guest_instructions": executed,
-        "interpreted_instructions": executed,
+        "interpreted_instructions": executed.saturating_sub(t.retired),
         "host_ns": host_ns,
         "guest_ns": machine.now(),
         "at": format!("{:04x}:{:08x} {at}", state.segs[1].selector, state.rip),
         "time": time,
         "calls": calls,
-        "side_exits": [],
-        "translations": {"blocks": s.blocks_lifted, "regions": 0, "instructions": 0, "ns": 0, "bytes": 0},
+        "side_exits": exits,
+        "translations": {
+            "blocks": s.blocks_lifted,
+            "regions": t.regions,
+            "instructions": t.instructions,
+            "ns": t.compile_ns,
+            "bytes": t.bytes,
+        },
         "invalidations": s.invalidated,
-        "window_fills": 0,
+        "window_fills": window.fills,
         "counters": {
             "slices": slices,
             "resets": resets,
@@ -167,6 +182,11 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
             "exceptions": s.exceptions,
             "interrupts": s.interrupts,
             "helper calls": s.helpers,
+            "entries into compiled code": t.entries,
+            "regions dropped": t.dropped,
+            "code cache flushes": t.flushes,
+            "plans void": t.void,
+            "window maps": window.maps,
         },
     })
 }
@@ -195,6 +215,8 @@ pub fn text(stats: &Value) -> String {
     line("host seconds", format!("{seconds:.3}"));
     line("guest seconds", format!("{:.3}", number(stats, "guest_ns") as f64 / 1e9));
     line("million instr/s", format!("{:.1}", instructions as f64 / seconds.max(1e-9) / 1e6));
+    let interpreted = number(stats, "interpreted_instructions");
+    line("interpreted", format!("{interpreted} ({:.1}%)", interpreted as f64 * 100.0 / (instructions as f64).max(1.0)));
     line("at", stats["at"].as_str().unwrap_or_default().to_owned());
     let translations = &stats["translations"];
     line("blocks lifted", number(translations, "blocks").to_string());

@@ -40,13 +40,9 @@ impl CodeCache {
     }
 
     /// Bytes in use.
-    pub fn used(&self) -> usize {
+    #[cfg(test)]
+    fn used(&self) -> usize {
         self.used
-    }
-
-    /// Size in bytes.
-    pub fn size(&self) -> usize {
-        self.run.len()
     }
 
     /// Copies `code` into the cache. `None` when there is no room.

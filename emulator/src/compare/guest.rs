@@ -222,14 +222,14 @@ impl Request<'_> {
         }
         let path = Path::new(self.guest);
         let bytes = session::read_file(path)?;
-        match image::recognise(&bytes) {
+        match image::recognise(&bytes, bytes.len() as u64) {
             Some(Kind::Elf) if is_program(&bytes) => self.program(path, &bytes),
             Some(Kind::Linux | Kind::Multiboot | Kind::Elf) => self.kernel(path, &bytes),
             Some(_) => Err(Error::new(format!(
                 "'{}' is a disk image; compare takes a kernel, an i386 program, or the word bench",
                 self.guest
             ))),
-            None => Err(image::unknown(self.guest, bytes.len())),
+            None => Err(image::unknown(self.guest, bytes.len() as u64)),
         }
     }
 
@@ -260,7 +260,7 @@ impl Request<'_> {
         match self.kernel {
             Some(path) => {
                 let bytes = session::read_file(path)?;
-                match image::recognise(&bytes) {
+                match image::recognise(&bytes, bytes.len() as u64) {
                     Some(Kind::Linux) => Ok(path.to_owned()),
                     _ => Err(Error::new(format!("--kernel '{}' is no Linux kernel", path.display()))),
                 }

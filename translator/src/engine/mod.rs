@@ -106,6 +106,17 @@ pub struct TierStats {
     pub retired: u64,
 }
 
+/// Names of [`TierStats::exits`].
+pub const EXIT_NAMES: [&str; 7] = [
+    "no compiled code there",
+    "access missed or rare operation",
+    "fault in a call",
+    "slice over",
+    "stop asked for by a call",
+    "call that ends a block",
+    "stop asked for at a jump",
+];
+
 /// A region that can be run.
 struct Region {
     piece: Piece,
@@ -253,6 +264,11 @@ impl Cpu {
             engine.drop_region(id);
             self.bail |= engine.running;
         }
+    }
+
+    /// Counters of the checked window, if there is one.
+    pub fn window_stats(&self) -> Option<crate::mmu::window::WindowStats> {
+        self.shadow.window_stats()
     }
 
     /// Runs until something needs the run loop, in whichever tier is best.

@@ -1,6 +1,7 @@
 //! Into compiled code and back: the only place that calls it, and the functions that it calls.
 #![expect(unsafe_code, reason = "compiled code is called through its address, and calls back with raw pointers")]
 
+use crate::activity::Doing;
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
@@ -122,6 +123,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     cpu.state.frame.settle = e.settle;
     // SAFETY: the trampoline was built for exactly this signature.
     let enter: Trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(e.trampoline) };
+    let before_activity = cpu.activity.enter(Doing::Compiled);
     let mut bus: &mut dyn Bus = bus;
     cpu.state.frame.bus = &raw mut bus as usize;
     let this: *mut Cpu = cpu;
@@ -135,6 +137,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
         settle(state);
         why
     };
+    cpu.activity.leave(before_activity);
     cpu.state.resolve_flags();
     let left = cpu.state.frame.left;
     cpu.retired = end.saturating_sub(left.max(0) as u64);

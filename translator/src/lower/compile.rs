@@ -81,6 +81,16 @@ impl Compiler {
     /// # Errors
     /// What Cranelift says; the plan then stays with the interpreter.
     pub fn compile(&mut self, plan: &mut Plan, effort: Effort) -> Result<Code, String> {
+        // The guest chooses the plan: whatever a code generator makes of it must not take the machine down.
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.generate(plan, effort)));
+        caught.unwrap_or_else(|_| {
+            self.context = Context::new();
+            self.builder = FunctionBuilderContext::new();
+            Err("the code generator gave up".into())
+        })
+    }
+
+    fn generate(&mut self, plan: &mut Plan, effort: Effort) -> Result<Code, String> {
         let begun = Instant::now();
         self.context.clear();
         let lowered = lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
