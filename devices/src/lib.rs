@@ -16,6 +16,7 @@
 //! | [`dma`] | two 8237A with page registers |
 //! | [`floppy`] | 82077AA with two drives |
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
+//! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
 //! | [`vga`] | VGA registers, memory, picture |
 //!
@@ -31,6 +32,7 @@ pub mod dma;
 pub mod floppy;
 pub mod i8042;
 pub mod ide;
+pub mod net;
 mod once;
 pub mod pci;
 pub mod pic;

@@ -2,7 +2,9 @@
 //!
 //! Debug builds check every arithmetic operation, so wrapping that was not meant is found here too.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use ring86_devices::i8042::{Buttons, Controller, KeyCode, Wiring};
 use ring86_devices::pci::i440fx::HostBridge;
@@ -10,7 +12,7 @@ use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::{
     BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, PciFunction, PortIo, Time, Timed,
-    dma, floppy, ide, pic, pit, rtc, uart, vga,
+    dma, floppy, ide, net, pic, pit, rtc, uart, vga,
 };
 
 /// A small generator of repeatable pseudo-random numbers (xorshift64*).
@@ -303,4 +305,95 @@ fn ide_channels() {
             chip.port_write(now, data, 4, value);
         }
     });
+}
+
+/// A cable on which random frames wait, and that keeps count of what it was given.
+#[derive(Default)]
+struct Cable {
+    waiting: VecDeque<Vec<u8>>,
+}
+
+#[derive(Clone, Default)]
+struct CableEnd(Arc<Mutex<Cable>>);
+
+impl CableEnd {
+    fn offer(&self, random: &mut Random) {
+        let mut cable = self.0.lock().expect("the cable");
+        if cable.waiting.len() < 8 {
+            let length = [14, 60, 61, 256, 1514, 1518][random.below(6) as usize];
+            let first = if random.below(2) == 0 { 0xFF } else { 0x52 };
+            let mut frame = vec![random.next() as u8; length];
+            frame[..6].fill(first);
+            cable.waiting.push_back(frame);
+        }
+    }
+}
+
+impl net::NetPort for CableEnd {
+    fn send(&mut self, frame: &[u8]) {
+        assert!((net::HEADER..=net::MAX_FRAME).contains(&frame.len()));
+    }
+
+    fn waiting(&self) -> Option<usize> {
+        self.0.lock().expect("the cable").waiting.front().map(Vec::len)
+    }
+
+    fn poll(&mut self) -> Option<Vec<u8>> {
+        self.0.lock().expect("the cable").waiting.pop_front()
+    }
+}
+
+/// A million accesses to a card; each event must lead to something, or the machine would never get past it.
+fn hammer_card(card: &mut dyn net::NetworkCard, cable: &CableEnd, base: u16, ports: u16, seed: u64) {
+    let mut random = Random(seed);
+    let mut now = 0;
+    for round in 0..1_000_000 {
+        now += random.step() & 0xF_FFFF;
+        let port = base + random.below(ports.into()) as u16;
+        let size = [1, 1, 2, 4][random.below(4) as usize];
+        if random.below(3) == 0 {
+            card.port_read(now, port, size);
+        } else {
+            // Now and then the value stays a small one, so that lengths and ring pointers make sense.
+            let value = if random.below(3) == 0 { 0x40 + random.below(0x40) as u32 } else { random.value() };
+            card.port_write(now, port, size, value);
+        }
+        if random.below(4) == 0 {
+            cable.offer(&mut random);
+        }
+        if card.next_event().is_some_and(|at| at <= now) {
+            card.advance(now);
+            if card.dma_pending() {
+                card.run_dma(now, &mut Memory);
+            }
+            assert!(card.next_event().is_none_or(|at| at > now), "round {round}: an event that does not pass");
+        } else if card.dma_pending() {
+            card.run_dma(now, &mut Memory);
+        }
+    }
+}
+
+#[test]
+fn ne2000() {
+    let cable = CableEnd::default();
+    let mut card = net::dp8390::Ne2000::new(IrqLine::unconnected(), Box::new(cable.clone()), [0x52; 6], 0x300);
+    hammer_card(&mut card, &cable, 0x300, 32, 10);
+}
+
+#[test]
+fn rtl8029() {
+    let cable = CableEnd::default();
+    let mut card = net::dp8390::Rtl8029::new(IrqLine::unconnected(), Box::new(cable.clone()), [0x52; 6]);
+    card.config_write(0x10, 4, 0xC000);
+    card.config_write(4, 2, 1);
+    hammer_card(&mut card, &cable, 0xC000, 32, 11);
+}
+
+#[test]
+fn rtl8139() {
+    let cable = CableEnd::default();
+    let mut card = net::rtl8139::Rtl8139::new(IrqLine::unconnected(), Box::new(cable.clone()), [0x52; 6]);
+    card.config_write(0x10, 4, 0xC000);
+    card.config_write(4, 2, 7);
+    hammer_card(&mut card, &cable, 0xC000, 256, 12);
 }
