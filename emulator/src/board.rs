@@ -8,6 +8,7 @@ use crate::bus::Dma;
 use crate::config::MachineConfig;
 use crate::drives::{CD_PLACE, Drives, Unit};
 use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
+use crate::network::{CardEnd, CardModel, UserNet};
 use crate::storage::Image;
 use ring86_devices::capability::Shared;
 use ring86_devices::clock::earliest;
@@ -16,10 +17,13 @@ use ring86_devices::dma::DmaPair;
 use ring86_devices::floppy::FloppyController;
 use ring86_devices::i8042::{self, Controller};
 use ring86_devices::ide::IdeController;
-use ring86_devices::pci::PciBus;
+use ring86_devices::net::dp8390::{Ne2000, Rtl8029};
+use ring86_devices::net::rtl8139::Rtl8139;
+use ring86_devices::net::{NetPort, Nic};
 use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
+use ring86_devices::pci::{self, PciBus};
 use ring86_devices::pic::PicPair;
 use ring86_devices::pit::Pit;
 use ring86_devices::port92::Port92;
@@ -40,6 +44,7 @@ mod irq {
     pub const FLOPPY: usize = 6;
     pub const CLOCK: usize = 8;
     pub const ACPI: usize = 9;
+    pub const NE2000: usize = 10;
     pub const MOUSE: usize = 12;
     pub const IDE: [usize; 2] = [14, 15];
 }
@@ -53,10 +58,13 @@ mod slot {
     pub const ISA_BRIDGE: (u8, u8) = (1, 0);
     pub const IDE: (u8, u8) = (1, 1);
     pub const POWER_MANAGEMENT: (u8, u8) = (1, 3);
+    pub const NETWORK: (u8, u8) = (3, 0);
 }
 
 /// The DMA channel of the floppy controller.
 const FLOPPY_CHANNEL: u8 = 2;
+/// Ports of an NE2000 on ISA, as its jumpers are most often set.
+const NE2000_BASE: u16 = 0x300;
 /// First port of the PCI configuration data window.
 const CONFIG_DATA: u16 = 0xcfc;
 /// Where the debug console writes and answers.
@@ -105,6 +113,7 @@ pub struct Board {
     dma: Shared<DmaPair>,
     floppy: Shared<FloppyController>,
     ide: Shared<IdeController>,
+    network: Option<Shared<Nic>>,
     memory: Dma,
     /// Drives on the floppy cable.
     floppy_drives: usize,
@@ -114,6 +123,10 @@ pub struct Board {
     power_chip: usize,
     /// Table number of the IDE function, whose bus master ports move.
     ide_chip: usize,
+    /// Table number of the network card, whose ports and memory move.
+    network_chip: usize,
+    /// Where the network card's registers lie in memory: first address and length.
+    network_memory: Option<(u64, u64)>,
     /// Table numbers of the first and last chip that may start a DMA transfer when accessed.
     movers: RangeInclusive<usize>,
     layout: Arc<Layout>,
@@ -153,6 +166,15 @@ fn ide_units(drives: &Drives, irqs: [IrqLine; 2]) -> IdeController {
     controller
 }
 
+/// The card that `net` asks for: on ISA with interrupt line `isa`, on PCI with `pirq`.
+fn network_card(net: &UserNet, cable: Box<dyn NetPort>, isa: IrqLine, pirq: IrqLine) -> Nic {
+    match net.model {
+        CardModel::Ne2kIsa => Nic::new(Ne2000::new(isa, cable, net.mac, NE2000_BASE)),
+        CardModel::Ne2kPci => Nic::new(Rtl8029::new(pirq, cable, net.mac)),
+        CardModel::Rtl8139 => Nic::new(Rtl8139::new(pirq, cable, net.mac)),
+    }
+}
+
 /// Unconnected ports read as all ones.
 fn open_bus(size: u8) -> u32 {
     u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
@@ -160,7 +182,8 @@ fn open_bus(size: u8) -> u32 {
 
 impl Board {
     /// Builds and connects the chips of `config` as after power-on. The CPU's lines are `pins`.
-    pub fn new(config: &MachineConfig, layout: &Arc<Layout>, pins: Arc<Pins>) -> Self {
+    /// `cable` is what the network card is plugged into, if there is to be one.
+    pub fn new(config: &MachineConfig, layout: &Arc<Layout>, pins: Arc<Pins>, cable: Option<CardEnd>) -> Self {
         let inputs = IrqInputs::new();
         let line = |n| inputs.line(n);
         let requests = Requests::default();
@@ -197,6 +220,16 @@ impl Board {
         let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY)));
         let ide = Shared::new(ide_units(&config.drives, irq::IDE.map(line)));
         bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
+        let network = cable.map(|cable| {
+            let net = config.network.clone().unwrap_or_default();
+            let (device, function) = slot::NETWORK;
+            let pirq = isa_bridge.lock().pirq(pci::pirq_of(device, 1));
+            let card = Shared::new(network_card(&net, Box::new(cable), line(irq::NE2000), pirq));
+            if net.model != CardModel::Ne2kIsa {
+                bus.insert(device, function, Box::new(card.clone()));
+            }
+            card
+        });
         let pci = Shared::new(bus);
 
         let mut board = Board {
@@ -213,11 +246,14 @@ impl Board {
             dma: dma.clone(),
             floppy: floppy.clone(),
             ide: ide.clone(),
+            network: network.clone(),
             memory: Dma(Arc::clone(layout.memory())),
             floppy_drives: config.drives.floppy_drives(),
             has_cd: config.drives.cd.is_present(),
             power_chip: 0,
             ide_chip: 0,
+            network_chip: 0,
+            network_memory: None,
             movers: 0..=0,
             layout: Arc::clone(layout),
             a20,
@@ -239,7 +275,11 @@ impl Board {
         board.add_timed("82077AA", &floppy, |c, _| c.reset(), &[0x3f0..=0x3f5, 0x3f7..=0x3f7]);
         board.add("PIIX3 IDE", &ide, |c, _| c.reset(), &[]);
         board.ide_chip = board.chips.len();
-        board.movers = first..=board.ide_chip;
+        if let Some(card) = &network {
+            board.add_timed("network card", card, |c, _| c.card().reset(), &[]);
+            board.network_chip = board.chips.len();
+        }
+        board.movers = first..=board.chips.len();
         board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df]);
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
         board.add_timed("PIIX4 power management", &power, |c, now| c.reset(now), &[]);
@@ -285,6 +325,48 @@ impl Board {
             ranges.extend(base.map(|base| (base, 16)));
             self.move_ports(self.ide_chip, &ranges);
         }
+        self.follow_network();
+    }
+
+    /// After an access to the network card or its configuration: moves its ports and memory where it says.
+    fn follow_network(&mut self) {
+        let Some(network) = &self.network else { return };
+        let mut network = network.lock();
+        let card = network.card();
+        if !card.take_decode_change() {
+            return;
+        }
+        self.network_memory = card.memory_range();
+        let ports: Vec<_> = card.io_range().into_iter().collect();
+        drop(network);
+        self.move_ports(self.network_chip, &ports);
+    }
+
+    /// Whether the network card's registers answer at `address` in memory.
+    pub fn network_claims(&self, address: u64) -> bool {
+        self.network_memory.is_some_and(|(start, len)| address.wrapping_sub(start) < len)
+    }
+
+    /// A read from the network card's registers in memory. Returns the value and when the card next wants attention.
+    pub fn network_read(&mut self, now: Time, address: u64, size: u8) -> (u64, Option<Time>) {
+        let Some(mut network) = self.network.clone() else { return (u64::MAX, None) };
+        // The card decodes the low bits only, the same registers in memory as in ports.
+        let mut half = |at: u64, size| u64::from(network.port_read(now, at as u16, size));
+        let low = half(address, size.min(4));
+        let high = if size == 8 { half(address.wrapping_add(4), 4) } else { 0 };
+        self.run_dma(now);
+        (low | high << 32, network.next_event())
+    }
+
+    /// A write to the network card's registers in memory. Returns when the card next wants attention.
+    pub fn network_write(&mut self, now: Time, address: u64, size: u8, value: u64) -> Option<Time> {
+        let mut network = self.network.clone()?;
+        network.port_write(now, address as u16, size.min(4), value as u32);
+        if size == 8 {
+            network.port_write(now, (address as u16).wrapping_add(4), 4, (value >> 32) as u32);
+        }
+        self.run_dma(now);
+        network.next_event()
     }
 
     /// Gives the chip with table number `number` exactly these ports (first, count), where nobody else sits.
@@ -317,6 +399,13 @@ impl Board {
         let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
         if ide.take_eject_request(channel, unit) {
             ide.insert_disc(channel, unit, None);
+        }
+        drop(ide);
+        if let Some(network) = &self.network {
+            let mut network = network.lock();
+            if network.card().dma_pending() {
+                network.card().run_dma(now, &mut self.memory);
+            }
         }
     }
 

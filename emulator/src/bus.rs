@@ -63,7 +63,13 @@ impl Bus for SystemBus {
 
     fn mem_read(&mut self, retired: u64, addr: u64, size: u8) -> u64 {
         let before = self.activity.enter(Doing::Device);
-        let value = self.board.mem_read(addr, size);
+        let value = if self.board.network_claims(addr) {
+            let (value, event) = self.board.network_read(self.clock.now(retired), addr, size);
+            self.after(event);
+            value
+        } else {
+            self.board.mem_read(addr, size)
+        };
         if self.trace.io() {
             let now = self.clock.now(retired);
             self.trace.memory(now, "load ", addr, size, value);
@@ -77,6 +83,11 @@ impl Bus for SystemBus {
         if self.trace.io() {
             let now = self.clock.now(retired);
             self.trace.memory(now, "store", addr, size, value);
+        }
+        if self.board.network_claims(addr) {
+            let event = self.board.network_write(self.clock.now(retired), addr, size, value);
+            self.after(event);
+            return;
         }
         self.board.mem_write(addr, size, value);
         self.activity.leave(before);

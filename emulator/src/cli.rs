@@ -7,6 +7,7 @@ use crate::display;
 use crate::drives::DriveArgs;
 use crate::error::{Error, Result};
 use crate::logging::{self, say};
+use crate::network::{Forward, Net, UserNet};
 use crate::scheduler::ClockKind;
 use crate::serial;
 use crate::session::{self, Options, code};
@@ -143,6 +144,13 @@ struct Common {
     /// Guest time: retired instructions at 100 MIPS, or the host's clock. Default: host.
     #[arg(long, value_enum, default_value = "host")]
     clock: ClockKind,
+    /// Network card: none, or user with options: model=rtl8139|ne2k_pci|ne2k_isa, mac=M, allow=loopback, allow=lan,
+    /// dns=ADDRESS, pcap=FILE (several with commas).
+    #[arg(long, value_name = "NETWORK", default_value = "user")]
+    net: Net,
+    /// A port of the host that leads into the guest: tcp:2222:22, udp:ADDRESS:HOSTPORT:GUESTPORT. May be repeated.
+    #[arg(long, value_name = "FORWARD")]
+    forward: Vec<Forward>,
     /// End the run after this many seconds of guest time.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     max_time: Option<u64>,
@@ -269,6 +277,11 @@ impl Common {
         if self.clock == ClockKind::Host {
             config.date = config::host_date();
         }
+        config.network = match &self.net {
+            Net::User(net) => Some(UserNet { forwards: self.forward.clone(), ..(**net).clone() }),
+            Net::None if self.forward.is_empty() => None,
+            Net::None => return Err(Error::new("--forward needs a network; leave out --net none")),
+        };
         config.debug_exit = self.debug_exit;
         config.reboot = !self.no_reboot;
         config.reset_on_triple_fault = self.triple_fault == TripleFault::Reset;

@@ -3,6 +3,7 @@
 use crate::boot::Payload;
 use crate::drives::Drives;
 use crate::error::{Error, Result};
+use crate::network::UserNet;
 use crate::scheduler::ClockKind;
 use ring86_devices::rtc::DateTime;
 use ring86_translator::Model;
@@ -101,6 +102,8 @@ pub struct MachineConfig {
     pub payload: Option<Payload>,
     /// Drives, what is in them, and the boot order.
     pub drives: Drives,
+    /// Network card with the user-mode network behind it.
+    pub network: Option<UserNet>,
     /// A reset requested by the guest restarts it; otherwise it ends the run.
     pub reboot: bool,
     /// A shutdown of the processor (triple fault) resets it, as on a PC's board; otherwise it ends the run with a
@@ -120,6 +123,7 @@ impl MachineConfig {
             debug_exit: None,
             payload: None,
             drives: Drives::default(),
+            network: None,
             reboot: true,
             reset_on_triple_fault: false,
         }

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod layout;
 pub mod logging;
 pub mod machine;
+pub mod network;
 pub mod scheduler;
 pub mod serial;
 pub mod session;

@@ -11,9 +11,11 @@ use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::layout::Layout;
-use crate::scheduler::{Clock, MAX_SLICE, Waker};
+use crate::network::Network;
+use crate::scheduler::{Clock, ClockKind, MAX_SLICE, Waker};
 use crate::trace::Trace;
 use ring86_devices::Time;
+use ring86_devices::clock::earliest;
 use ring86_devices::i8042::{Buttons, KeyCode};
 use ring86_devices::vga::{Frame, TextScreen};
 use ring86_translator::activity::Doing;
@@ -21,6 +23,7 @@ use ring86_translator::state::eflags;
 use ring86_translator::{Cpu, Exit, Pins, Stats, TripleFault, pins};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Why a machine stopped for good.
 #[derive(Clone, Debug)]
@@ -50,6 +53,7 @@ pub struct Machine {
     layout: Arc<Layout>,
     cpu: Cpu,
     bus: SystemBus,
+    network: Option<Network>,
     /// The CPU executed HLT in the last slice.
     halted: bool,
     keys: VecDeque<(KeyCode, bool)>,
@@ -70,13 +74,15 @@ impl Machine {
     /// Builds the machine of `config`, powered on.
     ///
     /// # Errors
-    /// If the host cannot provide its memory.
+    /// If the host cannot provide its memory, or the network something it needs.
     pub fn new(mut config: MachineConfig) -> Result<Self> {
         let pins = Arc::new(Pins::default());
         let rom = config.payload.is_some().then(boot::option_rom);
         let bios = ring86_firmware::bios_image();
         let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
-        let board = Board::new(&config, &layout, Arc::clone(&pins));
+        let network = config.network.as_ref().map(|net| Network::new(net, Arc::clone(&pins))).transpose()?;
+        let cable = network.as_ref().map(Network::card_end);
+        let board = Board::new(&config, &layout, Arc::clone(&pins), cable);
         // From here on the drives own the images: one that is taken out is closed.
         config.drives = Drives::default();
         let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
@@ -87,6 +93,7 @@ impl Machine {
             layout,
             cpu,
             bus,
+            network,
             halted: false,
             keys: VecDeque::new(),
             serial_in: VecDeque::new(),
@@ -173,7 +180,7 @@ impl Machine {
         if let Some(outcome) = self.serve_requests() {
             return Some(outcome);
         }
-        let until = self.bus.board.next_event().unwrap_or(Time::MAX).min(limit).min(now.saturating_add(MAX_SLICE));
+        let until = self.next_event().min(limit).min(now.saturating_add(MAX_SLICE));
         self.bus.deadline = until;
         let before = self.cpu.retired();
         let exit = self.run_cpu(self.bus.clock.budget(now, until));
@@ -192,6 +199,12 @@ impl Machine {
         self.serve_requests()
     }
 
+    /// When a chip or the network next wants attention.
+    fn next_event(&self) -> Time {
+        let network = self.network.as_ref().and_then(Network::next_event);
+        earliest(self.bus.board.next_event(), network).unwrap_or(Time::MAX)
+    }
+
     fn pins(&self) -> u32 {
         self.cpu.pins().get()
     }
@@ -202,9 +215,20 @@ impl Machine {
             return;
         }
         let now = self.now();
-        let until = self.bus.board.next_event().unwrap_or(Time::MAX).min(limit).min(now.saturating_add(25_000_000));
+        let until = self.next_event().min(limit).min(now.saturating_add(25_000_000));
         if until > now {
             let before = self.cpu.activity().enter(Doing::Idle);
+            let virtual_time = self.bus.clock.kind() == ClockKind::Virtual;
+            if virtual_time && self.network.as_ref().is_some_and(Network::awaits_host) {
+                // An answer from outside is awaited: guest time passes no faster than the host's, or the guest would
+                // give up before the answer had a chance. The network wakes this thread.
+                let start = Instant::now();
+                std::thread::park_timeout(Duration::from_nanos(until - now));
+                if start.elapsed() < Duration::from_nanos(until - now) {
+                    self.cpu.activity().leave(before);
+                    return;
+                }
+            }
             let skipped = self.bus.clock.idle(now, until);
             self.cpu.activity().leave(before);
             self.skipped += skipped;
@@ -304,6 +328,9 @@ impl Machine {
 
     /// Hands waiting input to the chips as far as they have room.
     fn feed(&mut self, now: Time) {
+        if let Some(network) = &mut self.network {
+            network.poll(now);
+        }
         if !self.serial_in.is_empty() {
             let mut uart = self.bus.board.com[0].lock();
             if uart.receiver_ready() {

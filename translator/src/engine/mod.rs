@@ -15,7 +15,7 @@ use crate::code_cache::{CodeCache, Piece};
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
 use crate::frame::exit;
-use crate::ir::Op;
+use crate::lower::Kept;
 pub use crate::lower::Mmu;
 use crate::lower::compile::{Code, Compiler, Effort};
 use crate::lower::trampoline::{self, JUMPS, Jump};
@@ -121,8 +121,7 @@ pub const EXIT_NAMES: [&str; 7] = [
 struct Region {
     piece: Piece,
     /// Referred to by the code.
-    #[expect(clippy::vec_box, reason = "the code holds their addresses")]
-    kept: Vec<Box<Op>>,
+    kept: Kept,
     entries: Vec<i32>,
     pages: Vec<PlanPage>,
     fixed: Option<Fixed>,
@@ -209,7 +208,7 @@ impl Engine {
     }
 
     /// The operations of a running region are still referred to.
-    fn kept_until_left(&mut self, kept: Vec<Box<Op>>) {
+    fn kept_until_left(&mut self, kept: Kept) {
         self.worker.keep(kept);
     }
 

@@ -86,9 +86,9 @@ impl Cpu {
             return None;
         }
         // Where calls return to and indirect jumps go, compiled code is entered as well.
-        for i in 0..plan.blocks.len() {
+        for (i, targets) in targets.iter().enumerate() {
             let (delta, end, len) = (plan.blocks[i].delta, plan.blocks[i].end, plan.blocks[i].bytes.len() as i32);
-            plan.blocks[i].targets = targets[i].iter().filter_map(|d| index.get(d).copied()).collect();
+            plan.blocks[i].targets = targets.iter().filter_map(|d| index.get(d).copied()).collect();
             for t in plan.blocks[i].targets.clone() {
                 plan.blocks[t].entry = true;
             }

@@ -1,6 +1,6 @@
 //! The compiler's thread: plans go in, hottest first, machine code comes out.
 
-use crate::ir::Op;
+use crate::lower::Kept;
 use crate::lower::compile::{Code, Compiler, Effort};
 use crate::region::Plan;
 use std::collections::BinaryHeap;
@@ -67,7 +67,7 @@ pub(super) struct Worker {
     finished: Option<Receiver<Finished>>,
     thread: Option<std::thread::JoinHandle<()>>,
     order: usize,
-    kept: Vec<Vec<Box<Op>>>,
+    kept: Vec<Kept>,
 }
 
 impl Worker {
@@ -139,7 +139,7 @@ impl Worker {
     }
 
     /// Keeps operations that running code refers to.
-    pub fn keep(&mut self, kept: Vec<Box<Op>>) {
+    pub fn keep(&mut self, kept: Kept) {
         self.kept.push(kept);
     }
 

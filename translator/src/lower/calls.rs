@@ -71,9 +71,7 @@ impl Lowerer<'_, '_> {
 
     /// Lowers `op` to a call of the interpreter's own code for it.
     pub(super) fn call_op(&mut self, op: &Op, reach: Reach) {
-        let kept = Box::new(*op);
-        let address = std::ptr::from_ref::<Op>(&kept) as usize;
-        self.kept.push(kept);
+        let address = self.kept.keep(*op);
         if self.trace_calls {
             log::trace!("call {}", print(std::slice::from_ref(op)));
         }

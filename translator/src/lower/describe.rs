@@ -142,9 +142,9 @@ fn meet(a: Known, b: Known) -> Known {
 pub(super) fn describe(plan: &Plan, next: &[Vec<usize>], indirect: &[usize], sequence: &[usize]) -> Vec<Option<Desc>> {
     let n = plan.blocks.len();
     let mut into = vec![Known::Nothing; n];
-    for i in 0..n {
+    for (i, known) in into.iter_mut().enumerate() {
         if plan.blocks[i].entry || indirect.contains(&i) {
-            into[i] = Known::State;
+            *known = Known::State;
         }
     }
     let mut changed = true;

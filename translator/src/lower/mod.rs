@@ -56,12 +56,26 @@ pub struct Host {
     pub frontend: TargetFrontendConfig,
 }
 
+/// Operations that compiled code refers to by address: they must live as long as the code.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "the addresses are in the code: the operations must not move")]
+pub struct Kept(Vec<Box<Op>>);
+
+impl Kept {
+    /// Keeps an operation and returns its address.
+    fn keep(&mut self, op: Op) -> usize {
+        let kept = Box::new(op);
+        let address = std::ptr::from_ref::<Op>(&kept) as usize;
+        self.0.push(kept);
+        address
+    }
+}
+
 /// A lowered region besides its Cranelift function.
 #[derive(Debug, Default)]
 pub struct Lowered {
-    /// Operations that the code refers to by address: they must live as long as the code.
-    #[expect(clippy::vec_box, reason = "the addresses are in the code")]
-    pub kept: Vec<Box<Op>>,
+    /// What the code refers to.
+    pub kept: Kept,
     /// Deltas of the entries, in the order of the entry numbers.
     pub entries: Vec<i32>,
     /// Machine code of the batches that the region calls, in the order of their numbers.
@@ -196,7 +210,7 @@ struct Lowerer<'a, 'b> {
     /// Cranelift's block for each block of the plan.
     blocks: Vec<Block>,
     signatures: [Option<SigRef>; 8],
-    kept: Vec<Box<Op>>,
+    kept: Kept,
     exits: Vec<exits::Exit>,
     tails: Vec<exits::Tail>,
     /// The code before the first block is being emitted.
@@ -271,7 +285,7 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Pl
         left,
         blocks,
         signatures: [None; 8],
-        kept: Vec::new(),
+        kept: Kept::default(),
         exits: Vec::new(),
         tails: Vec::new(),
         in_head: true,

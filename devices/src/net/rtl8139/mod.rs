@@ -16,7 +16,7 @@ use super::{Destination, HEADER, MAX_FRAME, MIN_FRAME, MacAddress, NetPort, Netw
 use crate::clock::{Ratio, SECOND, earliest};
 use crate::pci::ConfigSpace;
 use crate::pci::spec::{command, header};
-use crate::{GuestMemory, IrqLine, Mmio, PciFunction, PortIo, Time, Timed};
+use crate::{GuestMemory, IrqLine, PciFunction, PortIo, Time, Timed};
 use cplus::CPlus;
 use eeprom::Eeprom;
 use spec::{FCS, REGISTERS, cr, isr, rcr, rx, tcr, tsd};
@@ -349,6 +349,7 @@ impl NetworkCard for Rtl8139 {
     }
 }
 
+/// The registers are the same in ports and in memory; only the low bits of the address count.
 impl PortIo for Rtl8139 {
     fn port_read(&mut self, now: Time, port: u16, size: u8) -> u32 {
         self.read(now, port as u8, size)
@@ -356,21 +357,6 @@ impl PortIo for Rtl8139 {
 
     fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) {
         self.write(now, port as u8, size, value);
-    }
-}
-
-impl Mmio for Rtl8139 {
-    fn mmio_read(&mut self, now: Time, address: u64, size: u8) -> u64 {
-        let half = |card: &mut Self, at: u64| u64::from(card.read(now, at as u8, size.min(4)));
-        let low = half(self, address);
-        if size == 8 { low | half(self, address.wrapping_add(4)) << 32 } else { low }
-    }
-
-    fn mmio_write(&mut self, now: Time, address: u64, size: u8, value: u64) {
-        self.write(now, address as u8, size.min(4), value as u32);
-        if size == 8 {
-            self.write(now, address.wrapping_add(4) as u8, 4, (value >> 32) as u32);
-        }
     }
 }
 
