@@ -86,7 +86,7 @@ impl Network {
         while self.cable.has_room() {
             let Some(frame) = self.cable.take() else { break };
             self.record(now, &frame);
-            self.nat.from_guest(now, &frame);
+            self.nat.take_frame(now, &frame);
             self.deliver(now);
         }
         self.nat.poll(now, self.cable.room());
@@ -94,7 +94,7 @@ impl Network {
     }
 
     fn deliver(&mut self, now: Time) {
-        while let Some(frame) = self.nat.to_guest() {
+        while let Some(frame) = self.nat.next_frame() {
             self.record(now, &frame);
             self.cable.give(frame);
         }

@@ -82,7 +82,7 @@ impl Device for Wire {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
-        self.has_room().then(|| Outgoing(&mut self.outgoing))
+        self.has_room().then_some(Outgoing(&mut self.outgoing))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -187,7 +187,7 @@ impl Nat {
     }
 
     /// The next frame for the guest.
-    pub(super) fn to_guest(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
         self.stack.wire.outgoing.pop_front()
     }
 
@@ -218,7 +218,7 @@ impl Nat {
     }
 
     /// Takes a frame from the guest.
-    pub(super) fn from_guest(&mut self, now: Time, bytes: &[u8]) {
+    pub(super) fn take_frame(&mut self, now: Time, bytes: &[u8]) {
         let Ok(frame) = EthernetFrame::new_checked(bytes) else { return };
         let mac = frame.src_addr();
         let to = frame.dst_addr();
@@ -226,18 +226,14 @@ impl Nat {
             return;
         }
         match frame.ethertype() {
-            EthernetProtocol::Arp => {
-                // The stack would answer for every address, the guest's own included.
-                if asks_for_us(frame.payload()) {
-                    self.stack.take_in(now, bytes.to_vec());
-                }
-            }
-            EthernetProtocol::Ipv4 => self.packet_from_guest(now, mac, bytes, frame.payload()),
+            // The stack would answer for every address, the guest's own included.
+            EthernetProtocol::Arp if asks_for_us(frame.payload()) => self.stack.take_in(now, bytes.to_vec()),
+            EthernetProtocol::Ipv4 => self.take_packet(now, mac, bytes, frame.payload()),
             _ => {}
         }
     }
 
-    fn packet_from_guest(&mut self, now: Time, mac: EthernetAddress, bytes: &[u8], payload: &[u8]) {
+    fn take_packet(&mut self, now: Time, mac: EthernetAddress, bytes: &[u8], payload: &[u8]) {
         let Ok(packet) = Ipv4Packet::new_checked(payload) else { return };
         if packet.version() != 4 || !packet.verify_checksum() {
             return;
@@ -250,13 +246,13 @@ impl Nat {
         }
         let from = packet.src_addr();
         if packet.next_header() == IpProtocol::Udp {
-            return self.datagram_from_guest(now, mac, &packet);
+            return self.take_datagram(now, mac, &packet);
         }
         if !is_inside(from) || from == GATEWAY || from == NAME_SERVER {
             return;
         }
         match packet.next_header() {
-            IpProtocol::Tcp => self.segment_from_guest(now, bytes, &packet),
+            IpProtocol::Tcp => self.take_segment(now, bytes, &packet),
             IpProtocol::Icmp => {
                 let Ok(icmp) = Icmpv4Packet::new_checked(packet.payload()) else { return };
                 if [GATEWAY, NAME_SERVER].contains(&packet.dst_addr()) {
@@ -276,7 +272,7 @@ impl Nat {
         self.stack.wire.put(frames::unreachable(mac, packet, GATEWAY, reason));
     }
 
-    fn segment_from_guest(&mut self, now: Time, bytes: &[u8], packet: &Ipv4Packet<&[u8]>) {
+    fn take_segment(&mut self, now: Time, bytes: &[u8], packet: &Ipv4Packet<&[u8]>) {
         let Ok(segment) = TcpPacket::new_checked(packet.payload()) else { return };
         let guest = SocketAddrV4::new(packet.src_addr(), segment.src_port());
         let peer = SocketAddrV4::new(packet.dst_addr(), segment.dst_port());
@@ -298,7 +294,7 @@ impl Nat {
         self.stack.take_in(now, bytes.to_vec());
     }
 
-    fn datagram_from_guest(&mut self, now: Time, mac: EthernetAddress, packet: &Ipv4Packet<&[u8]>) {
+    fn take_datagram(&mut self, now: Time, mac: EthernetAddress, packet: &Ipv4Packet<&[u8]>) {
         let Ok(datagram) = UdpPacket::new_checked(packet.payload()) else { return };
         let (from, to) = (packet.src_addr(), packet.dst_addr());
         if !datagram.verify_checksum(&from.into(), &to.into()) {

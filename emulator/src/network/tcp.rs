@@ -213,7 +213,7 @@ impl Flow {
             // Reset, timed out, or over. (A listening socket that did not take the SYN it was made for is of no use.)
             return (false, false);
         }
-        let result = self.to_host(socket).and_then(|up| Ok(self.to_guest(socket)? | up));
+        let result = self.upload(socket).and_then(|up| Ok(self.download(socket)? | up));
         match result {
             Ok(progress) => (true, progress),
             Err(_) => {
@@ -223,7 +223,7 @@ impl Flow {
         }
     }
 
-    fn to_host(&mut self, socket: &mut Socket<'_>) -> io::Result<bool> {
+    fn upload(&mut self, socket: &mut Socket<'_>) -> io::Result<bool> {
         let mut moved = false;
         while socket.can_recv() {
             let written = socket.recv(|bytes| match self.stream.write(bytes) {
@@ -248,7 +248,7 @@ impl Flow {
         Ok(moved)
     }
 
-    fn to_guest(&mut self, socket: &mut Socket<'_>) -> io::Result<bool> {
+    fn download(&mut self, socket: &mut Socket<'_>) -> io::Result<bool> {
         let mut moved = false;
         while !self.host_ended && socket.can_send() {
             let read = socket.send(|room| match self.stream.read(room) {

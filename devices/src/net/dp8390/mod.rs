@@ -162,14 +162,16 @@ impl Dp8390 {
         }
     }
 
-    /// Bytes that one cycle of the data port moves when the processor asks for `size`.
+    /// Bytes that the data port moves when the processor asks for `size`. In word mode a byte access moves a word, too,
+    /// of which the processor sees the low half: that is how drivers get the address out of the doubled PROM.
     fn data_width(&self, size: u8) -> u8 {
-        if self.data_config & dcr::WTS != 0 { size } else { 1 }
+        if self.data_config & dcr::WTS != 0 { size.max(2) } else { 1 }
     }
 
     fn data_read(&mut self, size: u8) -> u32 {
         let width = self.data_width(size);
-        (0..width).fold(0, |value, i| value | u32::from(self.remote_read()) << (8 * i))
+        let value = (0..width).fold(0, |value, i| value | u32::from(self.remote_read()) << (8 * i));
+        if size == 1 { value & 0xFF } else { value }
     }
 
     fn data_write(&mut self, size: u8, value: u32) {

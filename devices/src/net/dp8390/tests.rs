@@ -98,6 +98,13 @@ fn the_prom_holds_the_address_twice_and_the_mark_of_a_16_bit_board() {
     assert_eq!(prom.iter().step_by(2).copied().take(6).collect::<Vec<_>>(), MAC);
     assert_eq!(&prom[28..], b"WWWW");
     assert_ne!(b.inb(r::ISR) & isr::RDC, 0);
+    b.remote(cr::RD_READ, 0, 32);
+    let bytes: Vec<u8> = (0..16).map(|_| b.inb(r::DATA)).collect();
+    assert_eq!((&bytes[..6], &bytes[14..]), (&MAC[..], &b"WW"[..]), "a byte access in word mode takes a word");
+    b.out(r::DCR, 0x48);
+    b.remote(cr::RD_READ, 0, 32);
+    let bytes: Vec<u8> = (0..4).map(|_| b.inb(r::DATA)).collect();
+    assert_eq!(bytes, [MAC[0], MAC[0], MAC[1], MAC[1]]);
 }
 
 #[test]

@@ -119,7 +119,10 @@ impl Rtl8139 {
     fn configuration() -> ConfigSpace {
         // Revision 20h is what tells drivers that the C+ registers exist.
         let mut space = ConfigSpace::new(0x10EC, 0x8139, 0x02_0000, 0x20);
-        space.register(header::COMMAND, 2, 0, u32::from(command::IOSE | command::MSE | command::BME));
+        // Beside the three that matter: memory write and invalidate, parity and system error. Drivers of the C+ refuse
+        // a card whose cache line size they cannot set.
+        space.register(header::COMMAND, 2, 0, 0x0150 | u32::from(command::IOSE | command::MSE | command::BME));
+        space.register(0x0C, 1, 0, 0xFF);
         space.register(header::STATUS, 2, 0x0280, 0);
         space.write_one_to_clear(header::STATUS + 1, 0xF9);
         space.register(0x0D, 1, 0, 0xF8);

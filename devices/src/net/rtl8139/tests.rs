@@ -110,6 +110,8 @@ fn identity_and_link() {
     assert_eq!((b.input(r::IDR0, 4), b.input(4, 2)), (0x1200_5452, 0x5634));
     assert_eq!(b.input(r::TCR, 4) & 0x7CC0_0000, tcr::HWVERID);
     assert_eq!((b.input(r::BMSR, 2) & 0x24, b.input(r::MSR, 1) & 4), (0x24, 0));
+    b.card.config_write(0x0C, 1, 8);
+    assert_eq!(b.card.config_read(0x0C, 1), 8, "or Linux's driver refuses the card");
     b.card.config_write(0x14, 4, u32::MAX);
     assert_eq!(b.card.config_read(0x14, 4), 0xFFFF_FF00);
     b.card.config_write(0x14, 4, 0xE000_0000);
