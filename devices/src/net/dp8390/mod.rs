@@ -30,6 +30,8 @@ struct Dp8390 {
     is_8029: bool,
     // Volatile state.
     command: u8,
+    /// Between a start and a stop command. A command with neither changes nothing, and some drivers select pages so.
+    running: bool,
     page_start: u8,
     page_stop: u8,
     boundary: u8,
@@ -65,6 +67,7 @@ impl Dp8390 {
             memory: vec![0; MEMORY_SIZE.into()].into_boxed_slice(),
             is_8029,
             command: cr::STP | cr::RD_ABORT,
+            running: false,
             page_start: 0,
             page_stop: 0,
             boundary: 0,
@@ -92,6 +95,7 @@ impl Dp8390 {
     /// The reset pin. Ring pointers and addresses keep what they have, as in the chip.
     fn reset(&mut self) {
         self.command = cr::STP | cr::RD_ABORT;
+        self.running = false;
         self.status = isr::RST;
         self.mask = 0;
         self.data_config &= !0x08;
@@ -206,7 +210,7 @@ impl Dp8390 {
     // ------------------------------------------------------------------------------------------------- receiving
 
     fn listening(&self) -> bool {
-        self.command & (cr::STP | cr::STA) == cr::STA && self.tx_config & tcr::LB == 0
+        self.running && self.tx_config & tcr::LB == 0
     }
 
     /// Whether the ring lies inside the packet memory and is not empty.
@@ -380,8 +384,10 @@ impl Dp8390 {
         // TXP clears by itself, which here is at once.
         self.command = value & !cr::TXP;
         if stopped {
+            self.running = false;
             self.status |= isr::RST;
         } else if value & cr::STA != 0 {
+            self.running = true;
             self.status &= !isr::RST;
         }
         match value & cr::RD {
@@ -395,7 +401,7 @@ impl Dp8390 {
             _ => {}
         }
         self.update_irq();
-        if value & cr::TXP != 0 && !stopped {
+        if value & cr::TXP != 0 && self.running {
             self.transmit();
         }
     }

@@ -180,6 +180,22 @@ fn the_send_command_reads_a_packet_and_moves_the_boundary() {
 }
 
 #[test]
+fn selecting_a_page_neither_starts_nor_stops() {
+    let mut b = Bench::new();
+    b.start();
+    b.out(r::CR, 0x40);
+    b.out(r::CR, 0x00);
+    b.cable.offer(&frame(MAC, 60));
+    b.deliver();
+    assert_eq!(b.inb(r::ISR), isr::PRX, "still running");
+    b.out(r::CR, cr::STP);
+    b.out(r::CR, 0x00);
+    b.cable.offer(&frame(MAC, 60));
+    b.deliver();
+    assert_eq!(b.current(), 0x48, "still stopped");
+}
+
+#[test]
 fn filters() {
     let mut b = Bench::new();
     b.start();
