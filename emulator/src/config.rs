@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// The engine that a name stands for, as the environment variable of the test suites gives it: `interpreter`,
+    /// The engine that a name stands for, as `conform --engine` takes it: `interpreter`,
     /// `translator`, `eager` (optimised) or `eager-none`, `single` or `single-none`; `-table` after it chooses the flat table.
     pub fn named(name: &str) -> Option<Self> {
         use ring86_translator::engine::{Config, Mmu};
@@ -55,17 +55,6 @@ impl Engine {
             "eager" => Some(Engine::eager(mmu, true)),
             "eager-none" => Some(Engine::eager(mmu, false)),
             _ => None,
-        }
-    }
-
-    /// The engine that the environment variable `RING86_TEST_ENGINE` names, for test suites; else `default`.
-    ///
-    /// # Panics
-    /// If the variable names no engine.
-    pub fn for_tests(default: Engine) -> Self {
-        match std::env::var("RING86_TEST_ENGINE") {
-            Ok(name) => Engine::named(&name).unwrap_or_else(|| panic!("RING86_TEST_ENGINE={name}: no such engine")),
-            Err(_) => default,
         }
     }
 
@@ -117,7 +106,7 @@ impl MachineConfig {
         MachineConfig {
             ram: 64 << 20,
             model: Model::Max,
-            engine: Engine::for_tests(Engine::Interpreter),
+            engine: Engine::Interpreter,
             clock: ClockKind::Virtual,
             date: DateTime { year: 2026, month: 1, day: 1, hour: 12, minute: 0, second: 0 },
             debug_exit: None,

@@ -3,6 +3,7 @@
 //! `RING86_CASES` sets the number of cases; CI asks for 200 million.
 
 use iced_x86::{Code, CpuidFeature};
+use ring86::config::Engine;
 use ring86::conform::layout::{
     ABSENT_PAGE, ARENA, ENVIRONMENTS, Environment, NO_EXCEPTION, Placement, Shape, field, get32, put32, seg,
 };
@@ -139,13 +140,31 @@ fn every_instruction_of_the_claimed_models_is_generated_or_excluded() {
 
 #[test]
 fn ring86_agrees_with_the_host_cpu() {
+    agrees("interpreter", 1);
+}
+
+/// Every single instruction compiled, optimised, over the checked window.
+#[test]
+fn compiled_code_agrees_with_the_host_cpu() {
+    agrees("single", 8);
+}
+
+/// Every single instruction compiled without optimising, over the flat table.
+#[test]
+fn quickly_compiled_code_agrees_with_the_host_cpu() {
+    agrees("single-none-table", 8);
+}
+
+/// Runs one case in `share` of those asked for.
+fn agrees(engine: &str, share: u64) {
     if oracle().is_none() {
         return;
     }
-    let cases = std::env::var("RING86_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
+    let cases = std::env::var("RING86_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000) / share;
     let plan = run::Plan {
         cases,
         seed: 86,
+        engine: Engine::named(engine).expect("an engine of that name"),
         threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
         filter: None,
         environment: None,

@@ -7,6 +7,7 @@
 
 mod support;
 
+use ring86::config::Engine;
 use ring86::config::MachineConfig;
 use ring86::conform::generate::Encoding;
 use ring86::conform::layout::{ARENA_LEN, ENVIRONMENTS, arena_pattern};
@@ -146,7 +147,7 @@ fn the_demo_ends_in_the_recorded_state() {
 
 #[test]
 fn every_instruction_form_gives_the_recorded_results() {
-    let mut subject = CpuSubject::new().expect("the host has memory for a processor");
+    let mut subject = CpuSubject::new(Engine::Interpreter).expect("the host has memory for a processor");
     let pattern = arena_pattern();
     let mut arena = vec![0; ARENA_LEN as usize];
     for environment in ENVIRONMENTS {

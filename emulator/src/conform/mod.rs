@@ -19,6 +19,7 @@ pub mod thunk;
 pub mod values;
 pub mod vectors;
 
+use crate::config::Engine;
 use clap::Args;
 use ring86_translator::Model;
 use std::path::PathBuf;
@@ -37,9 +38,10 @@ pub struct NativeArgs {
     /// Seed of the generator
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub seed: u64,
-    /// Engine under test
-    #[arg(long, default_value = "auto", value_parser = ["auto", "interpreter"])]
-    pub engine: String,
+    /// Engine under test: interpreter, or with every instruction compiled single, single-none (not optimised),
+    /// single-table, single-none-table (flat table); translator compiles what is hot
+    #[arg(long, default_value = "interpreter", value_name = "E", value_parser = engine)]
+    pub engine: Engine,
     /// Threads, each with a native child of its own [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -68,15 +70,20 @@ pub struct VectorsArgs {
     /// CPU model that the tests were recorded on
     #[arg(long, value_name = "MODEL")]
     pub cpu: Model,
-    /// Engine under test
-    #[arg(long, default_value = "auto", value_parser = ["auto", "interpreter"])]
-    pub engine: String,
+    /// Engine under test: interpreter, or with every instruction compiled single, single-none (not optimised),
+    /// single-table, single-none-table (flat table); translator compiles what is hot
+    #[arg(long, default_value = "interpreter", value_name = "E", value_parser = engine)]
+    pub engine: Engine,
     /// Threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Differences shown for each file
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub lines: usize,
+}
+
+fn engine(name: &str) -> Result<Engine, String> {
+    Engine::named(name).ok_or_else(|| "no such engine".to_owned())
 }
 
 fn threads(asked: Option<usize>) -> usize {
@@ -104,7 +111,7 @@ pub fn native_main(args: &NativeArgs) -> u8 {
 
 fn native(args: &NativeArgs) -> Result<u8, String> {
     if let Some(text) = &args.replay {
-        let result = run::replay(text)?;
+        let result = run::replay(text, args.engine)?;
         println!("{}", if result.is_empty() { "no difference" } else { &result });
         return Ok(if result.is_empty() { 0 } else { EXIT_DIFFERENT });
     }
@@ -118,6 +125,7 @@ fn native(args: &NativeArgs) -> Result<u8, String> {
     let plan = run::Plan {
         cases: args.cases,
         seed: args.seed,
+        engine: args.engine,
         threads: threads(args.threads),
         filter: args.filter.as_ref().map(|filter| filter.to_lowercase()),
         environment,
@@ -137,6 +145,7 @@ pub fn vectors_main(args: &VectorsArgs) -> u8 {
     let plan = vectors::Plan {
         path: args.path.clone(),
         model: args.cpu,
+        engine: args.engine,
         threads: threads(args.threads),
         lines_per_file: args.lines,
     };

@@ -8,6 +8,7 @@ use super::report::{compare, line};
 use super::subject::{CpuSubject, Subject};
 use super::templates::{Form, forms};
 use super::values::Random;
+use crate::config::Engine;
 use iced_x86::Code;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub cases: u64,
     /// Seed.
     pub seed: u64,
+    /// Engine under test.
+    pub engine: Engine,
     /// Threads, each with a native child of its own.
     pub threads: usize,
     /// Only instructions whose form name contains this, in lower case.
@@ -122,7 +125,7 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Str
     // Children are forked before the threads start.
     let mut workers = Vec::new();
     for _ in 0..plan.threads.max(1) {
-        workers.push((Oracle::new()?, CpuSubject::new()?));
+        workers.push((Oracle::new()?, CpuSubject::new(plan.engine)?));
     }
     std::thread::scope(|scope| {
         for (mut oracle, mut subject) in workers {
@@ -246,10 +249,10 @@ impl Bench {
 }
 
 /// Runs one line again and says what each side does.
-pub fn replay(text: &str) -> Result<String, String> {
+pub fn replay(text: &str, engine: Engine) -> Result<String, String> {
     let (encoding, record) = super::report::parse(text)?;
     let mut oracle = Oracle::new()?;
-    let mut subject = CpuSubject::new()?;
+    let mut subject = CpuSubject::new(engine)?;
     let pattern = arena_pattern();
     oracle.load(encoding.placement, encoding.shape, &encoding.bytes);
     oracle.arena().copy_from_slice(&pattern);

@@ -44,13 +44,13 @@ fn physical(linear: u32) -> u64 {
 
 impl CpuSubject {
     /// A CPU of the model whose user-mode instructions the host has too.
-    pub fn new() -> Result<CpuSubject, String> {
+    pub fn new(engine: Engine) -> Result<CpuSubject, String> {
         let pins = Arc::new(Pins::default());
         let memory = Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?;
         let memory = Arc::new(memory);
         let mut cpu = Cpu::new(Model::Max, memory.clone(), pins);
         cpu.intercept = true;
-        Engine::for_tests(Engine::Interpreter).apply(&mut cpu).map_err(|e| e.to_string())?;
+        engine.apply(&mut cpu).map_err(|e| e.to_string())?;
         let write32 = |address: u64, value: u32| memory.dma_write(address, &value.to_le_bytes());
         // One page table for LOW. Present, user, accessed, dirty; writable where the native side is.
         write32(DIRECTORY + u64::from(LOW >> 22) * 4, TABLE as u32 | 0x67);

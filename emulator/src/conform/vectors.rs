@@ -90,6 +90,8 @@ pub struct Plan {
     pub path: PathBuf,
     /// The CPU under test.
     pub model: Model,
+    /// Engine under test.
+    pub engine: Engine,
     /// Threads.
     pub threads: usize,
     /// Differences shown for each file.
@@ -131,7 +133,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
     std::thread::scope(|scope| {
         for _ in 0..plan.threads.max(1) {
             scope.spawn(|| {
-                let bench = Bench::new(plan.model);
+                let bench = Bench::new(plan.model, plan.engine);
                 let Ok(mut bench) = bench.map_err(|error| {
                     results.lock().unwrap_or_else(PoisonError::into_inner).push(Err(error));
                 }) else {
@@ -165,12 +167,12 @@ struct Left {
 }
 
 impl Bench {
-    fn new(model: Model) -> Result<Bench, String> {
+    fn new(model: Model, engine: Engine) -> Result<Bench, String> {
         let pins = Arc::new(Pins::default());
         pins.set_a20(true);
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
         let mut cpu = Cpu::new(model, memory.clone(), pins);
-        Engine::for_tests(Engine::Interpreter).apply(&mut cpu).map_err(|e| e.to_string())?;
+        engine.apply(&mut cpu).map_err(|e| e.to_string())?;
         Ok(Bench { cpu, memory, dirty: Vec::new() })
     }
 
