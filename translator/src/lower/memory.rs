@@ -336,7 +336,7 @@ impl Lowerer<'_, '_> {
     }
 
     /// Host address of an access through a segment.
-    fn segmented(&mut self, mem: &Mem, size: u32, write: bool, aligned: bool) -> Value {
+    pub(super) fn segmented(&mut self, mem: &Mem, size: u32, write: bool, aligned: bool) -> Value {
         let off = self.offset(mem);
         let addr = if flat_segment(self.plan.mode, mem.seg, write) {
             off
@@ -365,7 +365,7 @@ impl Lowerer<'_, '_> {
         self.check(addr, size, write)
     }
 
-    fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
+    pub(super) fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
         let f = super::guest();
         match w {
             Width::B => self.b.ins().uload8(I32, f, at, disp),
@@ -375,7 +375,7 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    fn write_at(&mut self, w: Width, v: Value, at: Value, disp: i32) {
+    pub(super) fn write_at(&mut self, w: Width, v: Value, at: Value, disp: i32) {
         let v = self.narrow(w, v);
         self.b.ins().store(super::guest(), v, at, disp);
     }

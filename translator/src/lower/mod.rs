@@ -14,6 +14,7 @@ mod flags;
 mod int;
 mod memory;
 mod order;
+mod string;
 pub mod trampoline;
 
 use crate::block::End;
@@ -128,12 +129,15 @@ fn inline(op: &Op) -> bool {
         Op::Rcl { b, .. } | Op::Rcr { b, .. } => b.slot == slot::ZERO && b.imm == 1,
         Op::Shld { w, .. } | Op::Shrd { w, .. } => w == Width::D,
         Op::Mul { w, .. } | Op::Imul { w, .. } | Op::Div { w, .. } => w != Width::Q,
-        _ => false,
+        _ => string::element(op).is_some(),
     }
 }
 
 /// The slots that an operation writes, helpers' results apart.
 fn for_each_write(op: &Op, mut f: impl FnMut(u8)) {
+    if let Some(s) = string::element(op) {
+        string::for_each_write(&s, &mut f);
+    }
     match *op {
         Op::Const { dst, .. }
         | Op::Mov { dst, .. }
@@ -586,6 +590,7 @@ impl Lowerer<'_, '_> {
                 }
             }
             _ if self.memory_op(n, op) || self.int_op(op) => {}
+            _ if let Some(s) = string::element(op) => self.string_element(&s),
             _ => match calls::reach(op) {
                 Some(reach) => self.call_op(op, reach),
                 None => self.always_leave(),
