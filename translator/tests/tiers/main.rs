@@ -1,0 +1,71 @@
+//! Random programs in the interpreter and in every compiled tier: state, memory, device accesses, instruction counts
+//! and faults are identical at every slice's end.
+//!
+//! `RING86_TIER_PROGRAMS` is the number of programs of each theme (a million programs that rewrite themselves:
+//! `RING86_TIER_PROGRAMS=1000000 cargo test --release -p ring86-translator --test tiers rewrit`),
+//! `RING86_TIER_SEED` the first seed.
+
+mod generate;
+mod machine;
+
+use generate::Theme;
+use machine::{Machine, Program, compare, disassemble, minimise, tiers};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// Runs the programs, each in the interpreter and in one or two tiers.
+fn run(theme: Theme, default: u64) {
+    let count = number("RING86_TIER_PROGRAMS", default);
+    let first = number("RING86_TIER_SEED", 1);
+    let mut model = Machine::new("interpreter", None);
+    let tiers = tiers();
+    let mut machines: Vec<Machine> = tiers.iter().map(|(n, c)| Machine::new(n, Some(*c))).collect();
+    let mut failures = Vec::new();
+    for seed in first..first + count {
+        let p = Program::random(seed, theme);
+        let t = seed as usize % tiers.len();
+        let Some(why) = compare(&p, &mut model, &mut machines[t]) else { continue };
+        let (name, config) = tiers[t];
+        let (small, found) = minimise(&p, name, config);
+        let alone = if found.is_some() { "" } else { " (only on a machine that ran other programs before)" };
+        let text = format!("{theme:?} seed {seed}, {name}{alone}: {}\n{}", found.unwrap_or(why), disassemble(&small));
+        println!("{text}");
+        failures.push(seed);
+        if failures.len() >= number("RING86_TIER_FAILURES", 3) as usize {
+            break;
+        }
+    }
+    for m in &machines {
+        let s = m.stats();
+        println!("{theme:?}, {}: {} regions, {} dropped, {} instructions compiled, {:?} exits", m.name, s.regions, s.dropped, s.retired, s.exits);
+        assert!(!failures.is_empty() || s.retired > count, "{}: hardly anything ran in compiled code", m.name);
+    }
+    assert!(failures.is_empty(), "{theme:?}: tiers differ with seeds {failures:?}");
+}
+
+#[test]
+fn straight_code_and_loops() {
+    run(Theme::Plain, 1000);
+}
+
+#[test]
+fn programs_that_rewrite_themselves() {
+    run(Theme::Rewrite, 1000);
+}
+
+#[test]
+fn page_tables_and_faults() {
+    run(Theme::Paging, 1000);
+}
+
+#[test]
+fn short_segments_and_real_mode() {
+    run(Theme::Short, 1000);
+}
+
+#[test]
+fn interrupts_at_exact_counts() {
+    run(Theme::Interrupts, 1000);
+}
