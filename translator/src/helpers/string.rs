@@ -9,6 +9,7 @@ use crate::fault::{Fault, Res, vector};
 use crate::ir::Width;
 use crate::mmu::shadow;
 use crate::model::Model;
+use crate::pins;
 use crate::state::{SegReg, eflags, mode, slot};
 
 /// MOVS.
@@ -26,8 +27,9 @@ pub const INS: u8 = 5;
 /// OUTS.
 pub const OUTS: u8 = 6;
 
-/// Elements done before interrupts are looked at again.
-const CHUNK: u64 = 1024;
+/// Elements done before the run loop is asked again. Each chunk counts as one instruction, so it must not depend on
+/// how the elements are done.
+const CHUNK: u64 = 4096;
 
 /// One string instruction, packed into a helper's constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<bool> {
             }
             return Ok(false);
         }
-        let bulk = if chunk > 1 { bulk(cpu, &s, count.min(4096)) } else { 0 };
+        let bulk = if chunk > 1 { bulk(cpu, &s, count.min(left)) } else { 0 };
         if bulk > 0 {
             set(cpu, slot::RCX, s.asize, count - bulk);
             left = left.saturating_sub(bulk);
@@ -112,7 +114,8 @@ pub(crate) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, imm: u32) -> Res<bool> {
         if matches!(s.kind, CMPS | SCAS) && cpu.state.zf() == s.until_equal {
             return Ok(false);
         }
-        if cpu.bail {
+        // Code that was overwritten does not end the chunk: which tier has made what of it must not be countable.
+        if cpu.pins.get() & cpu.watched() & !pins::STALE != 0 || cpu.state.pending_debug != 0 {
             break;
         }
     }
