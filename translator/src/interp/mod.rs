@@ -119,14 +119,16 @@ impl Cpu {
     /// Runs at most `budget` instructions of a block. True if the run loop has to look at the state.
     #[inline]
     pub(crate) fn run_block(&mut self, bus: &mut dyn Bus, id: Id, budget: u64) -> Res<bool> {
+        let count = self.blocks.get(id).marks.len() as u64;
+        let cut = if count > budget { self.cut_block(bus, id, budget) } else { None };
         let block = self.blocks.get_mut(id);
         let (ops, serial) = (std::mem::take(&mut block.ops), block.serial);
         self.blocks.running = Some(id);
         let (start, end) = (self.state.rip, self.retired + budget);
         self.last_start = self.state.segs[1].base.wrapping_add(start) & 0xffff_ffff;
-        let mut result = self.exec(bus, &ops, id, budget);
+        let mut result = self.exec(bus, cut.as_deref().unwrap_or(&ops), id, budget);
         // A block that branches to its own start goes round without a new look-up.
-        while matches!(result, Ok(false)) && self.state.rip == start && self.retired < end {
+        while matches!(result, Ok(false)) && self.state.rip == start && self.retired + count <= end {
             if self.pins.get() & self.watched() != 0 || self.engine.is_some() {
                 break;
             }
@@ -137,6 +139,21 @@ impl Cpu {
             b.ops = ops;
         }
         result
+    }
+
+    /// The first `budget` instructions of block `id`, lifted as if the block ended there: in the block itself, flags
+    /// that later instructions overwrite are not computed, and the end of the budget would show that.
+    #[cold]
+    #[inline(never)]
+    fn cut_block(&mut self, bus: &mut dyn Bus, id: Id, budget: u64) -> Option<Vec<Op>> {
+        let key = self.blocks.get(id).key?;
+        let (lin, limit) =
+            (self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff, self.state.segs[1].limit);
+        let before = std::mem::replace(&mut self.block_limit, budget as usize);
+        let block = self.lift_block(bus, lin, key.at, u64::from(limit));
+        self.block_limit = before;
+        // The operations have the places that they have in the block, so its marks serve.
+        block.ok().filter(|b| b.marks.len() as u64 == budget).map(|b| b.ops)
     }
 
     fn mark(&self, id: Id, n: usize) -> Option<Mark> {
