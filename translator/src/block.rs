@@ -114,10 +114,28 @@ fn lines(start: u64, len: u64) -> u64 {
 }
 
 impl Block {
-    /// The lines of the page at RAM offset `page` that the block covers.
+    /// Bytes in the second page.
+    fn tail_len(&self, key: Key) -> u64 {
+        u64::from(self.len).saturating_sub(4096 - (key.at & 0xfff))
+    }
+
+    /// The lines of the page at RAM offset `page` that the block covers. Both of its linear pages may be this one.
     fn lines_in(&self, key: Key, page: u64) -> u64 {
-        let len = u64::from(self.len);
-        if key.at & !0xfff == page { lines(key.at, len) } else { lines(0, len.saturating_sub(4096 - (key.at & 0xfff))) }
+        let head = if key.at & !0xfff == page { lines(key.at, u64::from(self.len)) } else { 0 };
+        let tail = if self.tail == Some(page) { lines(0, self.tail_len(key)) } else { 0 };
+        head | tail
+    }
+
+    /// Whether the block was made from any of RAM bytes `off..off + len` of the page at `page`.
+    fn overlaps(&self, key: Key, page: u64, off: u64, len: u64) -> bool {
+        let head = key.at & !0xfff == page && off < key.at + u64::from(self.len) && key.at < off + len;
+        head || (self.tail == Some(page) && (off & 0xfff) < self.tail_len(key))
+    }
+
+    /// RAM offsets of its pages, each once.
+    fn pages(&self, key: Key) -> impl Iterator<Item = u64> + use<> {
+        let head = key.at & !0xfff;
+        std::iter::once(head).chain(self.tail.filter(|t| *t != head))
     }
 }
 
@@ -226,10 +244,10 @@ impl BlockCache {
         self.serial += 1;
         block.serial = self.serial;
         block.key = Some(key);
-        for page in std::iter::once(key.at & !0xfff).chain(block.tail) {
+        let pages = block.pages(key);
+        for page in block.pages(key) {
             mem.set_code(page, true);
         }
-        let tail = block.tail;
         let id = match self.free.pop() {
             Some(id) => {
                 self.blocks[id as usize] = block;
@@ -240,7 +258,7 @@ impl BlockCache {
                 (self.blocks.len() - 1) as Id
             }
         };
-        for page in std::iter::once(key.at & !0xfff).chain(tail) {
+        for page in pages {
             let covered = self.blocks[id as usize].lines_in(key, page);
             let entry = self.pages.entry(page).or_default();
             entry.blocks.push(id);
@@ -310,14 +328,7 @@ impl BlockCache {
                 p.blocks.swap_remove(i);
                 continue;
             };
-            let overlaps = if key.at & !0xfff == page {
-                off < key.at + u64::from(b.len) && key.at < off + len
-            } else {
-                // The tail in the second page: its bytes run from the page's start.
-                let head = 4096 - (key.at & 0xfff);
-                (off & 0xfff) < u64::from(b.len).saturating_sub(head)
-            };
-            if overlaps {
+            if b.overlaps(key, page, off, len) {
                 p.blocks.swap_remove(i);
                 gone.push(id);
             } else {
@@ -333,11 +344,11 @@ impl BlockCache {
             dropped += 1;
             running |= self.running == Some(id);
             let b = &mut self.blocks[id as usize];
-            let tail = b.tail;
             if let Some(key) = b.key.take() {
+                let others = b.pages(key).filter(|o| *o != page);
                 self.bytes -= b.size;
                 self.map.remove(&key);
-                for other in std::iter::once(key.at & !0xfff).chain(tail).filter(|o| *o != page) {
+                for other in others {
                     if let Some(q) = self.pages.get_mut(&other) {
                         q.blocks.retain(|x| *x != id);
                         if q.blocks.is_empty() {
