@@ -621,8 +621,8 @@ impl Lowerer<'_, '_> {
     fn terminate(&mut self, i: usize, op: &Op, flags_out: &mut [Option<Fl>]) {
         let stop = self.take_stop();
         match *op {
-            Op::Jump { w, rel } => self.go(i, rel, w == Width::D, stop),
-            Op::Fall { rel } => self.go(i, rel, true, stop),
+            Op::Jump { w, rel } => self.go(i, (rel, w == Width::D, false), stop),
+            Op::Fall { rel } => self.go(i, (rel, true, true), stop),
             Op::Branch { cc, w, taken, fall } => {
                 let c = self.cond(cc);
                 flags_out[i] = Some(self.fl);
@@ -638,11 +638,11 @@ impl Lowerer<'_, '_> {
     }
 
     /// What the code segment forbids, or a target that wraps, is the interpreter's.
-    fn outside(&mut self, i: usize, rel: i32, wide: bool) {
-        match self.plan.target(i, rel, wide) {
+    fn outside(&mut self, i: usize, to: (i32, bool, bool)) {
+        match self.landing(i, to) {
             Some(delta) => self.leave(Ok(delta), exit::JUMP),
             None if self.plan.fixed.is_none() => {
-                let delta = self.plan.blocks[i].delta.wrapping_add(rel);
+                let delta = self.plan.blocks[i].delta.wrapping_add(to.0);
                 let rip = self.rip(delta);
                 let rip = self.b.ins().band_imm_u(rip, 0xffff);
                 self.leave(Err(rip), exit::JUMP);
@@ -654,24 +654,31 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    fn go(&mut self, i: usize, rel: i32, wide: bool, stop: Option<Value>) {
+    /// Where `rel` from block `i` leads, with an offset of 32 bits or 16, and without a jump or with one: running on
+    /// over the segment's end is the next instruction's fault, and this one is not to be run again for it.
+    fn landing(&self, i: usize, (rel, wide, runs_on): (i32, bool, bool)) -> Option<i32> {
+        let on = runs_on.then(|| self.plan.blocks[i].delta.wrapping_add(rel));
+        self.plan.target(i, rel, wide).or(on)
+    }
+
+    fn go(&mut self, i: usize, to: (i32, bool, bool), stop: Option<Value>) {
         if let Some(stop) = stop {
             let (out, on) = (self.cold_block(), self.b.create_block());
             self.b.ins().brif(stop, out, &[], on, &[]);
             self.enter(out);
-            match self.plan.target(i, rel, wide) {
+            match self.landing(i, to) {
                 Some(delta) => self.leave(Ok(delta), exit::STOP_AT),
-                None => self.outside(i, rel, wide),
+                None => self.outside(i, to),
             }
             self.enter(on);
         }
-        match self.edge(i, rel, wide) {
+        match self.edge(i, to.0, to.1) {
             Some(to) => {
                 self.flags_for(&[to]);
                 self.commit();
                 self.b.ins().jump(self.blocks[to], &[]);
             }
-            None => self.outside(i, rel, wide),
+            None => self.outside(i, to),
         }
     }
 
@@ -684,13 +691,13 @@ impl Lowerer<'_, '_> {
         let (a, b) = (self.arm(to), self.arm(next));
         self.b.ins().brif(c, a, &[], b, &[]);
         let (fl, dirty, cur) = (self.fl, self.dirty, self.cur);
-        for (arm, block, rel, wide) in [(to, a, taken, wide), (next, b, fall, true)] {
+        for (arm, block, there) in [(to, a, (taken, wide, false)), (next, b, (fall, true, true))] {
             if arm.is_none() {
                 self.enter(block);
                 (self.fl, self.dirty, self.cur) = (fl, dirty, cur);
-                match (stop, self.plan.target(i, rel, wide)) {
+                match (stop, self.landing(i, there)) {
                     (Some(stop), Some(delta)) => self.leave_or_stop(stop, delta),
-                    _ => self.outside(i, rel, wide),
+                    _ => self.outside(i, there),
                 }
             }
         }
