@@ -306,6 +306,8 @@ impl Cpu {
         let tf = self.state.sys_flags & eflags::TF != 0;
         let rf = self.state.sys_flags & eflags::RF != 0;
         let before = self.retired;
+        // Notes of instructions that did not run here, or of another life before a reset, say nothing about this one.
+        (self.rf_loaded, self.tf_consumed) = (false, false);
         self.run_one(bus)?;
         // RF covers one instruction; IRET and POPF that load it keep it for the next.
         if rf && self.retired != before && !std::mem::take(&mut self.rf_loaded) {
