@@ -138,11 +138,14 @@ impl Cpu {
                 }
                 Decoded::NeedsMore if marks.is_empty() => return self.lift_single(bus, lin),
                 Decoded::NeedsMore => break,
+                // Its own block, made from all the bytes that may have been looked at: rewriting one of them may make a
+                // valid instruction, and the segment's end among them another fault.
+                Decoded::Invalid if !marks.is_empty() => break,
                 Decoded::Invalid => {
                     marks.push(mark);
                     lifter.ops.push(Op::Undefined);
                     lifter.ops.push(Op::Exit);
-                    pos += 1;
+                    pos = MAX_LENGTH.min(bytes.len());
                     ended = true;
                 }
                 Decoded::TooLong if marks.is_empty() => return Err(Fault::gp(0)),
