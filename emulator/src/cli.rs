@@ -120,6 +120,9 @@ struct Common {
     /// Linear addresses of the regions to write: FROM-TO, hexadecimal.
     #[arg(long, value_name = "FROM-TO", value_parser = parse_range)]
     show_range: Option<(u64, u64)>,
+    /// Name regions of compiled code for Linux's perf, in /tmp/perf-PID.map.
+    #[arg(long)]
+    perf_map: bool,
     /// How often the interpreter runs a block before it is compiled.
     #[arg(long, value_name = "N", hide = true)]
     hot: Option<u32>,
@@ -254,6 +257,7 @@ impl Common {
             c.threshold = n.max(1);
         }
         c.optimise = !self.quick_code;
+        c.perf_map = self.perf_map;
         if let Some((from, to)) = self.show_range {
             let wants = |w| self.show_code.contains(&w);
             let (ir, clif, asm) = (wants(ShowCode::Ir), wants(ShowCode::Clif), wants(ShowCode::Asm));

@@ -58,6 +58,8 @@ pub struct Config {
     pub threshold: u32,
     /// Compile on the calling thread, at once: for tests and conformance runs.
     pub synchronous: bool,
+    /// Write each region to `/tmp/perf-PID.map`, where Linux's perf looks for names of compiled code.
+    pub perf_map: bool,
     /// Optimise.
     pub optimise: bool,
     /// Guest instructions in a block at most. With 1, and compiled at once, every single step is compiled code.
@@ -74,6 +76,7 @@ impl Default for Config {
             code_cache: 256 << 20,
             threshold: 1000,
             synchronous: false,
+            perf_map: false,
             optimise: true,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
             stop_at_exits: false,
@@ -470,6 +473,9 @@ impl Cpu {
             }
         };
         let Some(e) = &mut self.engine else { return };
+        if e.config.perf_map {
+            write_perf_map(e.cache.address(&piece), code.bytes.len(), &plan);
+        }
         e.stats.regions += 1;
         e.stats.instructions += plan.instructions() as u64;
         e.stats.bytes += code.bytes.len() as u64;
@@ -543,4 +549,14 @@ impl Cpu {
             }
         }
     }
+}
+
+/// Names a region for perf by the RAM offset of its anchor's page and its place there.
+fn write_perf_map(address: usize, len: usize, plan: &Plan) {
+    use std::io::Write;
+    let path = format!("/tmp/perf-{}.map", std::process::id());
+    let at = plan.pages.first().map_or(0, |p| p.at.wrapping_sub(i64::from(p.delta) as u64));
+    let file = std::fs::File::options().create(true).append(true).open(path);
+    // Names are a convenience: without them perf shows addresses.
+    let _ = file.and_then(|mut f| writeln!(f, "{address:x} {len:x} region-{at:08x}-{}", plan.instructions()));
 }

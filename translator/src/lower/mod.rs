@@ -15,6 +15,8 @@ mod int;
 mod memory;
 mod order;
 mod string;
+#[cfg(test)]
+mod tests;
 pub mod trampoline;
 
 use crate::block::End;

@@ -269,7 +269,8 @@ impl Program {
                 }
             }
         }
-        s.sys_flags = if self.fill & 2 == 0 { eflags::IF } else { 0 } | if self.fill & 4 == 0 { eflags::IOPL } else { 0 };
+        s.sys_flags =
+            if self.fill & 2 == 0 { eflags::IF } else { 0 } | if self.fill & 4 == 0 { eflags::IOPL } else { 0 };
         s.update_mode();
         cpu.flush();
     }
@@ -595,7 +596,8 @@ fn differing(a: &Seen, b: &Seen) -> String {
 
 /// Drops pieces and slices as long as the difference stays, on fresh machines.
 pub fn minimise(p: &Program, name: &'static str, config: Config) -> (Program, Option<String>) {
-    let differs = |p: &Program| compare(p, &mut Machine::new("interpreter", None), &mut Machine::new(name, Some(config)));
+    let differs =
+        |p: &Program| compare(p, &mut Machine::new("interpreter", None), &mut Machine::new(name, Some(config)));
     let mut best = p.clone();
     let Some(mut why) = differs(&best) else { return (best, None) };
     let mut n = best.pieces.len();
@@ -629,13 +631,20 @@ pub fn disassemble(p: &Program) -> String {
     let (places, bytes) = p.layout();
     let bits = if p.code_base() != 0 { 16 } else { 32 };
     let mut d = Decoder::with_ip(bits, &bytes, places[0].into(), DecoderOptions::NONE);
-    let (mut f, mut out) = (IntelFormatter::new(), format!("{:?} cut {:?} slices {:?} regs {:x?} fill {:x}\n", p.setup, p.cut, p.slices, p.regs, p.fill));
+    let (mut f, mut out) = (
+        IntelFormatter::new(),
+        format!("{:?} cut {:?} slices {:?} regs {:x?} fill {:x}\n", p.setup, p.cut, p.slices, p.regs, p.fill),
+    );
     while d.can_decode() {
         let i = d.decode();
         let mut text = String::new();
         f.format(&i, &mut text);
         let at = (i.ip() - u64::from(places[0])) as usize;
-        out += &format!("{:05x}  {:24} {text}\n", i.ip(), bytes[at..at + i.len()].iter().map(|b| format!("{b:02x}")).collect::<String>());
+        out += &format!(
+            "{:05x}  {:24} {text}\n",
+            i.ip(),
+            bytes[at..at + i.len()].iter().map(|b| format!("{b:02x}")).collect::<String>()
+        );
     }
     out
 }

@@ -39,7 +39,10 @@ fn run(theme: Theme, default: u64) {
     }
     for m in &machines {
         let s = m.stats();
-        println!("{theme:?}, {}: {} regions, {} dropped, {} instructions compiled, {:?} exits", m.name, s.regions, s.dropped, s.retired, s.exits);
+        println!(
+            "{theme:?}, {}: {} regions, {} dropped, {} instructions compiled, {:?} exits",
+            m.name, s.regions, s.dropped, s.retired, s.exits
+        );
         assert!(!failures.is_empty() || s.retired > count, "{}: hardly anything ran in compiled code", m.name);
     }
     assert!(failures.is_empty(), "{theme:?}: tiers differ with seeds {failures:?}");
