@@ -253,7 +253,6 @@ fn use_of(ops: &[Op]) -> Use {
 
 fn flags(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<bool> {
     let n = next.len();
-    let uses: Vec<Use> = plan.blocks.iter().map(|b| use_of(&b.ops)).collect();
     // A block with a way out of the region passes its flags to somebody unknown; one that closes a loop may leave
     // before its last instruction.
     let leaves: Vec<bool> = (0..n)
@@ -269,6 +268,14 @@ fn flags(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<bool> {
     for (p, i) in sequence.iter().enumerate() {
         position[*i] = p;
     }
+    let closes: Vec<bool> = (0..n).map(|i| next[i].iter().any(|s| position[*s] <= position[i])).collect();
+    let uses: Vec<Use> = (plan.blocks.iter().zip(&closes))
+        .map(|(b, closes)| {
+            // A block that closes a loop may leave before its last instruction: what that overwrites is still seen.
+            let last = b.marks.last().map_or(0, |m| usize::from(m.op)).min(b.ops.len());
+            use_of(if *closes { &b.ops[..last] } else { &b.ops })
+        })
+        .collect();
     let mut wanted: Vec<bool> = uses.iter().map(|u| *u == Use::Wanted).collect();
     let mut changed = true;
     while changed {
@@ -277,8 +284,7 @@ fn flags(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<bool> {
             if wanted[i] || uses[i] == Use::Overwritten {
                 continue;
             }
-            let closes = next[i].iter().any(|s| position[*s] <= position[i]);
-            if leaves[i] || closes || next[i].iter().any(|s| wanted[*s]) {
+            if leaves[i] || next[i].iter().any(|s| wanted[*s]) {
                 wanted[i] = true;
                 changed = true;
             }
