@@ -76,7 +76,8 @@ impl Lowerer<'_, '_> {
     pub(super) fn int_op(&mut self, op: &Op) -> bool {
         match *op {
             Op::Const { dst, value } => {
-                let v = self.b.ins().iconst(I64, value as i64);
+                let ty = if value <= u64::from(u32::MAX) { I32 } else { I64 };
+                let v = self.b.ins().iconst(ty, value as i64);
                 self.p(dst, v);
             }
             Op::Mov { w, dst, a } => {

@@ -192,7 +192,6 @@ fn flat_segment(bits: u32, seg: SegReg, write: bool) -> bool {
 impl Lowerer<'_, '_> {
     /// The offset of a memory operand, zero-extended.
     pub(super) fn offset(&mut self, m: &Mem) -> Value {
-        let disp = self.b.ins().iconst(I32, i64::from(m.disp as u32));
         let mut sum = None;
         if m.base != slot::ZERO {
             sum = Some(self.gw(m.base, Width::D));
@@ -207,8 +206,8 @@ impl Lowerer<'_, '_> {
         }
         let v = match sum {
             Some(s) if m.disp == 0 => s,
-            Some(s) => self.b.ins().iadd(s, disp),
-            None => disp,
+            Some(s) => self.b.ins().iadd_imm_s(s, i64::from(m.disp)),
+            None => self.b.ins().iconst(I32, i64::from(m.disp as u32)),
         };
         let v = if m.asize == Width::W { self.b.ins().band_imm_u(v, 0xffff) } else { v };
         self.b.ins().uextend(I64, v)

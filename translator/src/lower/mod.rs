@@ -468,9 +468,13 @@ impl Lowerer<'_, '_> {
             self.enter(*stub);
             let delta = self.plan.blocks[*i].delta;
             let rip = self.state_load(I64, offset_of!(State, rip));
-            let base = self.b.ins().ireduce(I32, rip);
-            let base = self.b.ins().iadd_imm_s(base, -i64::from(delta));
-            let base = self.b.ins().uextend(I64, base);
+            let base = if delta == 0 {
+                rip
+            } else {
+                let base = self.b.ins().ireduce(I32, rip);
+                let base = self.b.ins().iadd_imm_s(base, -i64::from(delta));
+                self.b.ins().uextend(I64, base)
+            };
             self.frame_store(base, offset_of!(Frame, rip_base));
             self.snap = Snapshot { regs: [None; 8], dirty: 0, fl: Fl::Memory, done: 0, delta };
             self.left_value = Some(left);
