@@ -43,32 +43,33 @@ fn run(theme: Theme, default: u64) {
             "{theme:?}, {}: {} regions, {} dropped, {} instructions compiled, {:?} exits",
             m.name, s.regions, s.dropped, s.retired, s.exits
         );
-        assert!(!failures.is_empty() || s.retired > count, "{}: hardly anything ran in compiled code", m.name);
     }
+    let compiled: u64 = machines.iter().map(|m| m.stats().retired).sum();
+    assert!(!failures.is_empty() || compiled > count * 10, "hardly anything ran in compiled code");
     assert!(failures.is_empty(), "{theme:?}: tiers differ with seeds {failures:?}");
 }
 
 #[test]
 fn straight_code_and_loops() {
-    run(Theme::Plain, 1000);
+    run(Theme::Plain, 300);
 }
 
 #[test]
 fn programs_that_rewrite_themselves() {
-    run(Theme::Rewrite, 1000);
+    run(Theme::Rewrite, 300);
 }
 
 #[test]
 fn page_tables_and_faults() {
-    run(Theme::Paging, 1000);
+    run(Theme::Paging, 300);
 }
 
 #[test]
 fn short_segments_and_real_mode() {
-    run(Theme::Short, 1000);
+    run(Theme::Short, 300);
 }
 
 #[test]
 fn interrupts_at_exact_counts() {
-    run(Theme::Interrupts, 1000);
+    run(Theme::Interrupts, 300);
 }
