@@ -23,6 +23,7 @@ const EXIT_CODES: &str = "Exit codes:
   0            the guest switched its power off, or asked for a reset under --no-reboot
   (v*2+1)&255  the guest wrote v to the --debug-exit port (always odd)
   2            the command line is wrong
+  116          --engine lockstep found a difference between compiled code and the interpreter
   118          the machine ended well, but --script expected something else
   120          host error: a file, the terminal or memory; one sentence on stderr says what
   122          the guest halted with interrupts off
@@ -64,6 +65,8 @@ enum Engine {
     Interpreter,
     /// Compiled code.
     Translator,
+    /// Compiled code beside the interpreter, compared step by step.
+    Lockstep,
 }
 
 /// Forms of compiled code.
@@ -247,6 +250,9 @@ impl Common {
             return Ok(config::Engine::Interpreter);
         }
         let mut c = engine::Config::default();
+        if self.engine == Engine::Lockstep {
+            c.threshold = crate::lockstep::THRESHOLD;
+        }
         match self.mmu {
             MmuKind::Auto => {}
             MmuKind::Table => c.mmu = engine::Mmu::Table,
@@ -342,6 +348,12 @@ impl Run {
             }
             None => {}
         }
+        if self.common.engine == Engine::Lockstep {
+            if !drives.is_empty() {
+                return Err(Error::new("--engine lockstep runs kernels: two machines cannot share a drive"));
+            }
+            return session::lockstep(config, &self.common.options(Access::default()));
+        }
         drives.insert(&mut config)?;
         session::run(config, &self.common.options(drives.access()))
     }
@@ -350,6 +362,9 @@ impl Run {
 impl Demo {
     fn run(&self) -> Result<u8> {
         let config = crate::demo::config(self.common.config()?)?;
+        if self.common.engine == Engine::Lockstep {
+            return session::lockstep(config, &self.common.options(Access::default()));
+        }
         session::run(config, &self.common.options(Access::default()))
     }
 }

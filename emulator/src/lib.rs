@@ -18,6 +18,7 @@ pub mod drives;
 pub mod error;
 pub mod keys;
 pub mod layout;
+pub mod lockstep;
 pub mod logging;
 pub mod machine;
 pub mod network;

@@ -1,9 +1,10 @@
 //! One run of a machine for a user: host input and output, limits, and the exit code.
 
 use crate::automation::{self, Automation};
-use crate::config::MachineConfig;
+use crate::config::{Engine, MachineConfig};
 use crate::display::{self, TerminalDisplay};
 use crate::error::{Error, Result};
+use crate::lockstep::Lockstep;
 use crate::logging::say;
 use crate::machine::{Machine, Outcome};
 use crate::serial::{self, Serial};
@@ -11,6 +12,7 @@ use crate::stats::{self, Output, Sampler};
 use crate::terminal::Stop;
 use crate::trace::{Trace, What};
 use ring86_devices::Time;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ pub mod code {
     pub const HALTED: u8 = 122;
     /// `--max-time` is over.
     pub const TIME: u8 = 124;
+    /// Compiled code and the interpreter differ.
+    pub const DIFFERENT: u8 = 116;
     /// The machine ended well, but not when or how its script expected it.
     pub const UNEXPECTED: u8 = 118;
     /// The processor shut down after a triple fault.
@@ -77,6 +81,46 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::new(format!("'{}' is larger than the 2 GiB this build holds in memory", path.display())));
     }
     std::fs::read(path).map_err(|e| Error::io("read", path, &e))
+}
+
+/// Runs two machines of `config` in lockstep, compiled code beside the interpreter. COM1 is shown. Returns the process's
+/// exit code.
+///
+/// # Errors
+/// If the clock is the host's, or the host refuses something.
+pub fn lockstep(mut config: MachineConfig, options: &Options) -> Result<u8> {
+    let Engine::Translator(engine) = config.engine else {
+        return Err(Error::new("--engine lockstep: this host has no compiled code to compare"));
+    };
+    // The world outside is not the same twice.
+    config.network = None;
+    let mut both = Lockstep::new(&config, engine)?;
+    let limit = options.max_time.unwrap_or(Time::MAX);
+    let mut shown = 0;
+    let end = loop {
+        match both.step(limit) {
+            Ok(outcome) => {
+                let new = both.compiled().serial_output().get(shown..).unwrap_or_default();
+                shown += new.len();
+                std::io::stdout().write_all(new).and_then(|()| std::io::stdout().flush()).ok();
+                if let Some(outcome) = outcome {
+                    break conclude(outcome, config.reboot)?;
+                }
+            }
+            Err(difference) => {
+                say(format_args!("{difference}"));
+                break code::DIFFERENT;
+            }
+        }
+        if both.compiled().now() >= limit {
+            say(format_args!("the time limit is reached"));
+            break code::TIME;
+        }
+    };
+    if options.stats {
+        eprintln!("compared             {} times over {} instructions", both.compared, both.compiled().executed());
+    }
+    Ok(end)
 }
 
 /// Builds the machine of `config` and runs it to its end. Returns the process's exit code.

@@ -292,6 +292,11 @@ impl Cpu {
             {
                 return exit;
             }
+            if let Some(e) = &mut self.engine
+                && std::mem::take(&mut e.left)
+            {
+                return Exit::Budget;
+            }
         }
     }
 

@@ -153,6 +153,8 @@ pub(crate) struct Engine {
     trampoline: usize,
     /// Compiled code is running.
     pub running: bool,
+    /// With [`Config::stop_at_exits`]: compiled code has been left, and the caller of [`Cpu::run`] wants to know.
+    pub left: bool,
     /// Retired instructions at which the running stretch ends.
     pub end: u64,
     /// What a helper raised.
@@ -181,6 +183,7 @@ impl Engine {
             settle,
             trampoline: trampoline::trampoline()?,
             running: false,
+            left: false,
             end: 0,
             fault: None,
         })
@@ -291,7 +294,7 @@ impl Cpu {
                     Some(exit::JUMP) => {}
                     Some(_) => return Ok(()),
                 }
-                if self.retired >= end || self.engine.as_ref().is_some_and(|e| e.config.stop_at_exits) {
+                if self.retired >= end || self.engine.as_ref().is_some_and(|e| e.left) {
                     return Ok(());
                 }
                 if !interpret && self.jump_known() {
@@ -345,8 +348,11 @@ impl Cpu {
         if jump.tag != trampoline::tag(rip, self.state.mode) {
             return Ok(None);
         }
-        let why = native::run(self, bus, &jump, end)?;
-        Ok(Some(why))
+        let why = native::run(self, bus, &jump, end);
+        if let Some(e) = &mut self.engine {
+            e.left = e.config.stop_at_exits;
+        }
+        Ok(Some(why?))
     }
 
     /// Puts the region that block `id` is an entry of into the jump cache for RIP. False if there is none, or if its

@@ -697,7 +697,7 @@ impl<'a> Generator<'a> {
             1 => 0x80 + self.r.below(3) as u32,
             _ => 0x20 + self.r.below(6) as u32,
         };
-        let code = page < 0x20 || page >= 0x80;
+        let code = !(0x20..0x80).contains(&page);
         match self.r.below(8) {
             0..=2 => {
                 let table = self.r.pick(&[0x3000, 0x3000, 0x5000]);
@@ -747,8 +747,8 @@ impl<'a> Generator<'a> {
             }
             6 => {
                 // A string operation over several pages.
-                let from = (0x20 + self.r.below(5) as u32) << 12 | 0xfc0 + self.r.below(64) as u32;
-                let to = (0x20 + self.r.below(5) as u32) << 12 | 0xfc0 + self.r.below(64) as u32;
+                let from = ((0x20 + self.r.below(5) as u32) << 12) | (0xfc0 + self.r.below(64) as u32);
+                let to = ((0x20 + self.r.below(5) as u32) << 12) | (0xfc0 + self.r.below(64) as u32);
                 self.put(&[0xbe]);
                 self.put(&from.to_le_bytes());
                 self.put(&[0xbf]);
@@ -761,7 +761,7 @@ impl<'a> Generator<'a> {
             }
             _ => {
                 // A read-modify-write at a page's edge.
-                let at = (0x20 + self.r.below(5) as u32) << 12 | 0xffc + self.r.below(6) as u32;
+                let at = ((0x20 + self.r.below(5) as u32) << 12) | (0xffc + self.r.below(6) as u32);
                 let op = self.r.below(2);
                 if op == 0 {
                     self.put(&[0x01, 0x05]);
