@@ -13,6 +13,9 @@ use ring86_translator::engine::Config;
 /// All of RAM is compared each time this many instructions have passed.
 const RAM_EVERY: u64 = 20_000_000;
 
+/// Compiled code is compared at the first exit after this many instructions.
+const STEP: u64 = 1000;
+
 /// How often a block runs before it is compiled, unless the user says otherwise: low, so that much is compiled.
 pub const THRESHOLD: u32 = 50;
 
@@ -83,7 +86,7 @@ impl Lockstep {
         if config.clock != ClockKind::Virtual {
             return Err(Error::new("--engine lockstep needs --clock virtual: two runs are only the same with it"));
         }
-        let engine = Config { stop_at_exits: true, synchronous: true, ..engine };
+        let engine = Config { stop_at_exits: Some(STEP), synchronous: true, ..engine };
         let compiled = Machine::new(MachineConfig { engine: Engine::Translator(engine), ..config.clone() })?;
         let interpreted = Machine::new(MachineConfig { engine: Engine::Interpreter, ..config.clone() })?;
         Ok(Lockstep { compiled, interpreted, compared: 0, ram_at: 0, agreed: 0 })

@@ -64,8 +64,8 @@ pub struct Config {
     pub optimise: bool,
     /// Guest instructions in a block at most. With 1, and compiled at once, every single step is compiled code.
     pub block_limit: usize,
-    /// Return to the caller of [`Cpu::run`] whenever compiled code is left: for lockstep.
-    pub stop_at_exits: bool,
+    /// Return to the caller of [`Cpu::run`] when compiled code is left after at least so many instructions: for lockstep.
+    pub stop_at_exits: Option<u64>,
 }
 
 impl Default for Config {
@@ -74,12 +74,12 @@ impl Default for Config {
             show: Show::default(),
             mmu: Mmu::Window,
             code_cache: 256 << 20,
-            threshold: 1000,
+            threshold: 300,
             synchronous: false,
             perf_map: false,
             optimise: true,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
-            stop_at_exits: false,
+            stop_at_exits: None,
         }
     }
 }
@@ -155,6 +155,8 @@ pub(crate) struct Engine {
     pub running: bool,
     /// With [`Config::stop_at_exits`]: compiled code has been left, and the caller of [`Cpu::run`] wants to know.
     pub left: bool,
+    /// Retired instructions when that last happened.
+    stopped: u64,
     /// Retired instructions at which the running stretch ends.
     pub end: u64,
     /// What a helper raised.
@@ -184,6 +186,7 @@ impl Engine {
             trampoline: trampoline::trampoline()?,
             running: false,
             left: false,
+            stopped: 0,
             end: 0,
             fault: None,
         })
@@ -349,8 +352,12 @@ impl Cpu {
             return Ok(None);
         }
         let why = native::run(self, bus, &jump, end);
-        if let Some(e) = &mut self.engine {
-            e.left = e.config.stop_at_exits;
+        if let Some(e) = &mut self.engine
+            && let Some(least) = e.config.stop_at_exits
+            && self.retired - e.stopped >= least
+        {
+            e.left = true;
+            e.stopped = self.retired;
         }
         Ok(Some(why?))
     }
@@ -411,6 +418,16 @@ impl Cpu {
         b.profile.count = b.profile.count.saturating_add(1);
         // Asked again, ever more rarely, if nothing came of it.
         let n = b.profile.count;
+        if b.profile.pending {
+            // A tight loop must not wait behind everything that was merely warm before it.
+            if n.is_power_of_two() {
+                let anchor = (id, b.serial);
+                if let Some(e) = &mut self.engine {
+                    e.worker.hotter(anchor, n);
+                }
+            }
+            return false;
+        }
         if n >= threshold && (n == threshold || n.is_multiple_of(threshold.saturating_mul(16).max(1))) {
             self.request(id);
             return self.blocks.get(id).profile.native.is_some();

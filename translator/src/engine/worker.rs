@@ -1,9 +1,9 @@
 //! The compiler's thread: plans go in, hottest first, machine code comes out.
 
+use crate::block::Id;
 use crate::lower::Kept;
 use crate::lower::compile::{Code, Compiler, Effort};
 use crate::region::Plan;
-use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,31 +25,14 @@ pub(super) enum Submitted {
 
 struct Job {
     hot: u32,
-    order: usize,
     plan: Plan,
     effort: Effort,
 }
 
-impl PartialEq for Job {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for Job {}
-impl PartialOrd for Job {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Job {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.hot.cmp(&other.hot).then(other.order.cmp(&self.order))
-    }
-}
-
+/// What waits, in the order of arrival; short enough to be searched.
 #[derive(Default)]
 struct Queue {
-    jobs: BinaryHeap<Job>,
+    jobs: Vec<Job>,
     closed: bool,
 }
 
@@ -66,7 +49,6 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     finished: Option<Receiver<Finished>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    order: usize,
     kept: Vec<Kept>,
 }
 
@@ -78,14 +60,7 @@ impl Worker {
             ready: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
         });
-        let mut w = Worker {
-            here: None,
-            shared: Arc::clone(&shared),
-            finished: None,
-            thread: None,
-            order: 0,
-            kept: Vec::new(),
-        };
+        let mut w = Worker { here: None, shared: Arc::clone(&shared), finished: None, thread: None, kept: Vec::new() };
         if synchronous {
             w.here = Some(Box::new(compiler));
             return w;
@@ -116,12 +91,19 @@ impl Worker {
         if self.shared.waiting.load(Ordering::Relaxed) >= WAITING {
             return Submitted::Refused;
         }
-        self.order += 1;
-        let job = Job { hot, order: self.order, plan, effort };
+        let job = Job { hot, plan, effort };
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push(job);
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
         Submitted::Waiting
+    }
+
+    /// A plan that waits has become hotter.
+    pub fn hotter(&mut self, anchor: (Id, u64), hot: u32) {
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = queue.jobs.iter_mut().find(|j| j.plan.ids.first() == Some(&anchor)) {
+            job.hot = hot;
+        }
     }
 
     /// Something has been finished.
@@ -155,7 +137,9 @@ fn next(shared: &Shared) -> Option<Job> {
         if queue.closed {
             return None;
         }
-        if let Some(job) = queue.jobs.pop() {
+        // The hottest; of equals the one that came first.
+        let best = (0..queue.jobs.len()).rev().max_by_key(|i| queue.jobs[*i].hot);
+        if let Some(job) = best.map(|i| queue.jobs.remove(i)) {
             shared.waiting.fetch_sub(1, Ordering::Relaxed);
             return Some(job);
         }

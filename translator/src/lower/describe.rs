@@ -138,8 +138,14 @@ fn meet(a: Known, b: Known) -> Known {
 }
 
 /// For each block, what its flags are at its start if every way in agrees. `next` are the static edges, `indirect` the
-/// blocks that indirect transfers reach.
-pub(super) fn describe(plan: &Plan, next: &[Vec<usize>], indirect: &[usize], sequence: &[usize]) -> Vec<Option<Desc>> {
+/// blocks that indirect transfers reach, `inherits` the blocks that take symbolic flags from their one predecessor.
+pub(super) fn describe(
+    plan: &Plan,
+    next: &[Vec<usize>],
+    indirect: &[usize],
+    inherits: &[Option<usize>],
+    sequence: &[usize],
+) -> Vec<Option<Desc>> {
     let n = plan.blocks.len();
     let mut into = vec![Known::Nothing; n];
     for (i, known) in into.iter_mut().enumerate() {
@@ -152,10 +158,10 @@ pub(super) fn describe(plan: &Plan, next: &[Vec<usize>], indirect: &[usize], seq
         changed = false;
         for &i in sequence {
             let out = plan.blocks[i].ops.iter().fold(into[i], |k, op| after(op, k));
-            // What is not a statement about registers is stored on the way.
-            let out = if out == Known::Unknown { Known::State } else { out };
             for &s in &next[i] {
-                let m = meet(into[s], out);
+                // What is not a statement about registers is stored on the way, unless the next block inherits it.
+                let stored = out == Known::Unknown && inherits[s] != Some(i);
+                let m = meet(into[s], if stored { Known::State } else { out });
                 if m != into[s] {
                     into[s] = m;
                     changed = true;

@@ -81,9 +81,6 @@ impl Order {
         let own: Vec<Vec<bool>> = (0..n).map(|i| batch::in_runs(&plan.blocks[i], &o.runs[i])).collect();
         o.dirty_in = dirty(plan, &own, &next, &o.sequence);
         o.flags_in = flags(plan, &next, &o.sequence);
-        let statics: Vec<Vec<usize>> = (0..n).map(|i| successors(plan, i)).collect();
-        let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
-        o.described = describe(plan, &statics, &indirect, &o.sequence);
         o.writes = (0..n).map(|i| writes(&plan.blocks[i].ops, &own[i])).collect();
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); n];
         for (i, all) in next.iter().enumerate() {
@@ -97,6 +94,9 @@ impl Order {
                 _ => None,
             })
             .collect();
+        let statics: Vec<Vec<usize>> = (0..n).map(|i| successors(plan, i)).collect();
+        let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
+        o.described = describe(plan, &statics, &indirect, &o.inherits, &o.sequence);
         o
     }
 }
