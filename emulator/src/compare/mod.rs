@@ -1,7 +1,7 @@
 //! `ring86 compare`: the overhead report. The same guest under each runner in turn, and what the difference is made of.
 //!
-//! [`guest`] says what is started, [`runner`] by whom, [`child`] runs one of them; [`results`] are written by [`table`],
-//! [`html`] and as JSON.
+//! `guest` says what is started, `runner` by whom, `child` runs one of them; `results` are written by `table`,
+//! `html` and as JSON.
 
 mod child;
 mod guest;

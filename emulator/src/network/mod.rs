@@ -2,12 +2,12 @@
 //!
 //! The guest sees a small network, 10.0.2.0/24: itself at .15 (by DHCP), a gateway at .2, a name server at .3. Behind
 //! the gateway, its connections are made anew by this process with ordinary sockets, so nothing on the host needs to
-//! be set up. [`policy`] decides what the guest may reach: neither the host itself nor the host's own network unless
+//! be set up. `policy` decides what the guest may reach: neither the host itself nor the host's own network unless
 //! the user says so.
 //!
 //! All of it runs on the machine's thread, between slices, and on guest time: what does not involve the host (DHCP,
 //! ARP, answers of the gateway, retransmissions) is the same every time on the virtual clock. Only a thread that waits
-//! for the host's sockets is beside it ([`waiter`]), which says nothing but "look".
+//! for the host's sockets is beside it (`waiter`), which says nothing but "look".
 //!
 //! Every queue, table and buffer has a bound, named where it is defined.
 

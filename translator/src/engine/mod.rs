@@ -1,9 +1,9 @@
 //! The tiers: which blocks are compiled together, when, and how execution passes between the interpreter and compiled
 //! code.
 //!
-//! The interpreter counts how often it enters a block. A hot one becomes the anchor of a plan ([`plan`]), which is
-//! compiled on another thread ([`worker`]) and installed when the guest next comes by, if no block of it has changed
-//! since. [`native`] is the only place that runs compiled code.
+//! The interpreter counts how often it enters a block. A hot one becomes the anchor of a plan (`plan`), which is
+//! compiled on another thread (`worker`) and installed when the guest next comes by, if no block of it has changed
+//! since. `native` is the only place that runs compiled code.
 
 mod native;
 mod plan;
@@ -103,7 +103,7 @@ pub struct TierStats {
     pub flushes: u64,
     /// Times compiled code was entered from the dispatcher.
     pub entries: u64,
-    /// Times it was left, by reason: see [`crate::frame::exit`].
+    /// Times it was left, by reason: see [`EXIT_NAMES`].
     pub exits: [u64; 7],
     /// Instructions retired in compiled code.
     pub retired: u64,
