@@ -3,7 +3,7 @@
 
 use crate::block::{End, Id, Mark};
 use crate::engine::Show;
-use crate::ir::Op;
+use crate::ir::{Op, Width};
 use crate::model::Model;
 
 /// One block of a plan. Places are *deltas*: linear distances in bytes from the plan's anchor.
@@ -81,7 +81,11 @@ impl Plan {
     /// Where a static jump of `rel` from block `from` leads, cut to the branch's width: a delta, or `None` when only the
     /// run time knows or the code segment forbids it.
     pub fn target(&self, from: usize, rel: i32, wide: bool) -> Option<i32> {
-        let delta = self.blocks[from].delta.wrapping_add(rel);
+        self.landing(self.blocks[from].delta.wrapping_add(rel), wide)
+    }
+
+    /// As [`Plan::target`], for a jump to `delta`.
+    fn landing(&self, delta: i32, wide: bool) -> Option<i32> {
         match self.fixed {
             None if wide => Some(delta),
             None => None,
@@ -90,6 +94,19 @@ impl Plan {
                 let rip = f.rip.wrapping_add(delta as i64 as u64) & mask;
                 (rip <= u64::from(f.limit)).then(|| rip.wrapping_sub(f.rip) as i32)
             }
+        }
+    }
+
+    /// Deltas of the places that the terminator of `block` names: where a branch goes, then where it falls through to.
+    pub fn statics(&self, block: &PlanBlock) -> Vec<i32> {
+        let to = |rel: i32, wide: bool| self.landing(block.delta.wrapping_add(rel), wide);
+        match block.ops.last() {
+            Some(Op::Jump { w, rel }) => to(*rel, *w == Width::D).into_iter().collect(),
+            Some(Op::Fall { rel }) => to(*rel, true).into_iter().collect(),
+            Some(Op::Branch { w, taken, fall, .. } | Op::BranchIf { w, taken, fall, .. }) => {
+                to(*taken, *w == Width::D).into_iter().chain(to(*fall, true)).collect()
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -139,8 +139,8 @@ pub(crate) struct Engine {
     cache: CodeCache,
     regions: Vec<Option<Region>>,
     free: Vec<RegionId>,
-    /// Code that was dropped while compiled code was running.
-    graveyard: Vec<Piece>,
+    /// Code that was dropped while compiled code was running, with the operations it refers to.
+    graveyard: Vec<(Piece, Kept)>,
     jumps: Box<[Jump]>,
     /// Entries of `jumps` that are not empty.
     filled: Vec<u16>,
@@ -198,6 +198,14 @@ impl Engine {
         }
     }
 
+    /// Empties the jump cache if the shadow has dropped something that it may rest on.
+    fn follow(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.clear_jumps();
+            self.generation = generation;
+        }
+    }
+
     /// Forgets a region. Its code goes at once, or when compiled code has been left.
     fn drop_region(&mut self, id: RegionId) {
         let Some(region) = self.regions.get_mut(id as usize).and_then(Option::take) else { return };
@@ -211,21 +219,14 @@ impl Engine {
             }
             !gone
         });
-        self.graveyard.push(region.piece);
-        self.kept_until_left(region.kept);
+        self.graveyard.push((region.piece, region.kept));
         self.free.push(id);
     }
 
-    /// The operations of a running region are still referred to.
-    fn kept_until_left(&mut self, kept: Kept) {
-        self.worker.keep(kept);
-    }
-
     fn bury(&mut self) {
-        for piece in self.graveyard.drain(..) {
+        for (piece, _) in self.graveyard.drain(..) {
             self.cache.free(piece);
         }
-        self.worker.release();
     }
 }
 
@@ -339,10 +340,7 @@ impl Cpu {
         let cs = &self.state.segs[1];
         let cs = (cs.base, cs.limit);
         let Some(e) = &mut self.engine else { return Ok(None) };
-        if e.generation != self.shadow.generation {
-            e.clear_jumps();
-            e.generation = self.shadow.generation;
-        }
+        e.follow(self.shadow.generation);
         if !flat_cs && e.cs != cs {
             e.clear_jumps();
             e.cs = cs;
@@ -385,10 +383,7 @@ impl Cpu {
         }
         let tag = trampoline::tag(rip, self.state.mode);
         let Some(e) = &mut self.engine else { return false };
-        if e.generation != self.shadow.generation {
-            e.clear_jumps();
-            e.generation = self.shadow.generation;
-        }
+        e.follow(self.shadow.generation);
         let i = trampoline::index(rip);
         if e.jumps[i].tag == u64::MAX {
             e.filled.push(i as u16);

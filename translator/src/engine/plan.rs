@@ -2,7 +2,6 @@
 
 use crate::block::{End, Id, Key};
 use crate::cpu::Cpu;
-use crate::ir::{Op, Width};
 use crate::mmu::shadow;
 use crate::region::{Fixed, Plan, PlanBlock, PlanPage};
 use crate::state::{SegReg, mode};
@@ -66,7 +65,7 @@ impl Cpu {
                 entry: plan.blocks.is_empty(),
                 targets: Vec::new(),
             };
-            let mut next: Vec<i32> = statics(&plan, &block);
+            let mut next: Vec<i32> = plan.statics(&block).into_iter().rev().collect();
             let observed: Vec<i32> = b.profile.targets.iter().map(|t| delta.wrapping_add(*t)).collect();
             next.extend(&observed);
             if matches!(block.end, End::Call | End::IndirectCall) {
@@ -146,28 +145,5 @@ impl Cpu {
             self.mem.ram().read_bytes(tail as usize, rest);
         }
         bytes
-    }
-}
-
-/// Deltas of the places that a block's terminator names.
-fn statics(plan: &Plan, block: &PlanBlock) -> Vec<i32> {
-    let target = |rel: i32, wide: bool| {
-        let delta = block.delta.wrapping_add(rel);
-        match plan.fixed {
-            None => wide.then_some(delta),
-            Some(f) => {
-                let mask = if wide { 0xffff_ffff } else { 0xffff };
-                let rip = f.rip.wrapping_add(delta as i64 as u64) & mask;
-                (rip <= u64::from(f.limit)).then(|| rip.wrapping_sub(f.rip) as i32)
-            }
-        }
-    };
-    match block.ops.last() {
-        Some(Op::Jump { w, rel }) => target(*rel, *w == Width::D).into_iter().collect(),
-        Some(Op::Fall { rel }) => target(*rel, true).into_iter().collect(),
-        Some(Op::Branch { w, taken, fall, .. } | Op::BranchIf { w, taken, fall, .. }) => {
-            target(*fall, true).into_iter().chain(target(*taken, *w == Width::D)).collect()
-        }
-        _ => Vec::new(),
     }
 }

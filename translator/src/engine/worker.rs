@@ -1,7 +1,6 @@
 //! The compiler's thread: plans go in, hottest first, machine code comes out.
 
 use crate::block::Id;
-use crate::lower::Kept;
 use crate::lower::compile::{Code, Compiler, Effort};
 use crate::region::Plan;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,7 +48,6 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     finished: Option<Receiver<Finished>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    kept: Vec<Kept>,
 }
 
 impl Worker {
@@ -60,7 +58,7 @@ impl Worker {
             ready: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
         });
-        let mut w = Worker { here: None, shared: Arc::clone(&shared), finished: None, thread: None, kept: Vec::new() };
+        let mut w = Worker { here: None, shared: Arc::clone(&shared), finished: None, thread: None };
         if synchronous {
             w.here = Some(Box::new(compiler));
             return w;
@@ -118,16 +116,6 @@ impl Worker {
         let f = self.finished.as_ref()?.try_recv().ok()?;
         self.shared.ready.store(true, Ordering::Relaxed);
         Some(f)
-    }
-
-    /// Keeps operations that running code refers to.
-    pub fn keep(&mut self, kept: Kept) {
-        self.kept.push(kept);
-    }
-
-    /// No code is running.
-    pub fn release(&mut self) {
-        self.kept.clear();
     }
 }
 

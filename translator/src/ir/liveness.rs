@@ -59,31 +59,8 @@ fn effect(op: &Op) -> Effect {
 pub fn drop_dead_flags(ops: &mut [Op]) {
     let mut live = true;
     for op in ops.iter_mut().rev() {
-        if !live {
-            match op {
-                Op::Add { f, .. }
-                | Op::Sub { f, .. }
-                | Op::And { f, .. }
-                | Op::Or { f, .. }
-                | Op::Xor { f, .. }
-                | Op::Inc { f, .. }
-                | Op::Dec { f, .. }
-                | Op::Neg { f, .. }
-                | Op::Imul { f, .. }
-                | Op::Mul { f, .. }
-                | Op::Shl { f, .. }
-                | Op::Shr { f, .. }
-                | Op::Sar { f, .. }
-                | Op::Rol { f, .. }
-                | Op::Ror { f, .. }
-                | Op::Rcl { f, .. }
-                | Op::Rcr { f, .. }
-                | Op::Shld { f, .. }
-                | Op::Shrd { f, .. }
-                | Op::Adc { f, .. }
-                | Op::Sbb { f, .. } => *f = false,
-                _ => {}
-            }
+        if !live && let Some(f) = op.wants_flags() {
+            *f = false;
         }
         match effect(op) {
             Effect::Kills => live = false,

@@ -563,6 +563,34 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it is to set the arithmetic flags, of the operations that can do without.
+    pub fn wants_flags(&mut self) -> Option<&mut bool> {
+        match self {
+            Op::Add { f, .. }
+            | Op::Adc { f, .. }
+            | Op::Sub { f, .. }
+            | Op::Sbb { f, .. }
+            | Op::And { f, .. }
+            | Op::Or { f, .. }
+            | Op::Xor { f, .. }
+            | Op::Inc { f, .. }
+            | Op::Dec { f, .. }
+            | Op::Neg { f, .. }
+            | Op::Shl { f, .. }
+            | Op::Shr { f, .. }
+            | Op::Sar { f, .. }
+            | Op::Rol { f, .. }
+            | Op::Ror { f, .. }
+            | Op::Rcl { f, .. }
+            | Op::Rcr { f, .. }
+            | Op::Shld { f, .. }
+            | Op::Shrd { f, .. }
+            | Op::Mul { f, .. }
+            | Op::Imul { f, .. } => Some(f),
+            _ => None,
+        }
+    }
+
     /// True for the operations that end a block.
     pub fn is_terminator(&self) -> bool {
         matches!(

@@ -99,28 +99,10 @@ fn after(op: &Op, before: Known) -> Known {
 
 /// Operations after which the flags are not what they were.
 fn touches_flags(op: &Op) -> bool {
+    if let Some(f) = { *op }.wants_flags() {
+        return *f;
+    }
     match *op {
-        Op::Add { f, .. }
-        | Op::Adc { f, .. }
-        | Op::Sub { f, .. }
-        | Op::Sbb { f, .. }
-        | Op::And { f, .. }
-        | Op::Or { f, .. }
-        | Op::Xor { f, .. }
-        | Op::Inc { f, .. }
-        | Op::Dec { f, .. }
-        | Op::Neg { f, .. }
-        | Op::Shl { f, .. }
-        | Op::Shr { f, .. }
-        | Op::Sar { f, .. }
-        | Op::Rol { f, .. }
-        | Op::Ror { f, .. }
-        | Op::Rcl { f, .. }
-        | Op::Rcr { f, .. }
-        | Op::Shld { f, .. }
-        | Op::Shrd { f, .. }
-        | Op::Mul { f, .. }
-        | Op::Imul { f, .. } => f,
         Op::Bsf { .. } | Op::Bsr { .. } | Op::Bit { .. } | Op::Bcd { .. } | Op::SetFlags { .. } | Op::Cmc => true,
         _ => match calls::reach(op) {
             Some(calls::Reach::Operands) | None => false,

@@ -5,7 +5,7 @@ use super::batch::Run;
 use super::{Lowerer, Mmu, exits::Kind};
 use crate::frame::Bounds;
 use crate::ir::{Mem, Op, Width};
-use crate::mmu::shadow;
+use crate::mmu::{shadow, window};
 use crate::model::Model;
 use crate::region::PlanBlock;
 use crate::state::{SegReg, mode, slot};
@@ -13,15 +13,6 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 use std::collections::HashMap;
-
-/// Bits of a permission byte.
-pub(super) mod perm {
-    pub const R: i64 = 1;
-    pub const W: i64 = 2;
-    /// This page and the next.
-    pub const R2: i64 = 4;
-    pub const W2: i64 = 8;
-}
 
 /// Accesses further apart than this are checked apart.
 const SPAN: i32 = 2048;
@@ -228,7 +219,8 @@ impl Lowerer<'_, '_> {
             Mmu::Window => {
                 let p = self.b.ins().iadd(self.perm, page);
                 let p = self.b.ins().load(I8, super::trusted(), p, 0);
-                let (one, two) = if write { (perm::W, perm::W2) } else { (perm::R, perm::R2) };
+                let (one, two) = if write { (window::WRITE, window::WRITE2) } else { (window::READ, window::READ2) };
+                let (one, two) = (i64::from(one), i64::from(two));
                 if span == 1 {
                     let t = self.b.ins().band_imm_u(p, one);
                     self.b.ins().brif(t, go, &[], miss, &args);

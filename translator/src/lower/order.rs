@@ -35,16 +35,7 @@ pub(super) struct Order {
 
 /// Static successors inside the region.
 pub(super) fn successors(plan: &Plan, i: usize) -> Vec<usize> {
-    let at = |rel: i32, wide: bool| plan.target(i, rel, wide).and_then(|d| plan.at(d));
-    let wide = |w: crate::ir::Width| w == crate::ir::Width::D;
-    match plan.blocks[i].ops.last() {
-        Some(Op::Jump { w, rel }) => at(*rel, wide(*w)).into_iter().collect(),
-        Some(Op::Fall { rel }) => at(*rel, true).into_iter().collect(),
-        Some(Op::Branch { w, taken, fall, .. } | Op::BranchIf { w, taken, fall, .. }) => {
-            at(*taken, wide(*w)).into_iter().chain(at(*fall, true)).collect()
-        }
-        _ => Vec::new(),
-    }
+    plan.statics(&plan.blocks[i]).into_iter().filter_map(|d| plan.at(d)).collect()
 }
 
 impl Order {
