@@ -203,14 +203,15 @@ impl BlockCache {
     }
 
     /// The block last run at linear address `lin`, if nothing has changed since that could make another one right.
+    /// `generations`: the shadow's present numbers, that of global pages among them.
     #[inline(always)]
-    pub fn hint(&self, lin: u64, mode: u32, generation: u64) -> Option<Id> {
+    pub fn hint(&self, lin: u64, mode: u32, generations: [u64; 2]) -> Option<Id> {
         let h = &self.hints[Self::hint_index(lin)];
-        let fresh = h.lin == lin && h.mode == mode && h.generation == generation;
+        let fresh = h.lin == lin && h.mode == mode && generations.contains(&h.generation);
         (fresh && self.blocks.get(h.id as usize).is_some_and(|b| b.serial == h.serial)).then_some(h.id)
     }
 
-    /// Remembers the answer for [`BlockCache::hint`].
+    /// Remembers the answer for [`BlockCache::hint`], for as long as the shadow keeps that generation.
     pub fn set_hint(&mut self, lin: u64, mode: u32, generation: u64, id: Id) {
         self.hints[Self::hint_index(lin)] = Hint { lin, generation, serial: self.get(id).serial, mode, id };
     }

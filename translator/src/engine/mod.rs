@@ -19,7 +19,7 @@ use crate::lower::Kept;
 pub use crate::lower::Mmu;
 use crate::lower::compile::{Code, Compiler, Effort};
 use crate::lower::trampoline::{self, JUMPS, Jump};
-use crate::mmu::shadow;
+use crate::mmu::shadow::{self, Shadow};
 use crate::model::Model;
 use crate::region::{Fixed, Plan, PlanPage};
 use crate::state::{SegReg, mode};
@@ -142,10 +142,11 @@ pub(crate) struct Engine {
     /// Code that was dropped while compiled code was running, with the operations it refers to.
     graveyard: Vec<(Piece, Kept)>,
     jumps: Box<[Jump]>,
-    /// Entries of `jumps` that are not empty.
-    filled: Vec<u16>,
-    /// [`crate::mmu::shadow::Shadow::generation`] that the jump cache belongs to.
-    generation: u64,
+    /// Entries of `jumps` that are not empty: those that rest on pages of one address space, and those that rest on
+    /// global pages alone.
+    filled: [Vec<u16>; 2],
+    /// [`crate::mmu::shadow::Shadow::generation`] that the first kind belongs to, `global_generation` for the second.
+    generations: [u64; 2],
     /// Base and limit of CS that the jump cache belongs to.
     cs: (u64, u32),
     /// Address of the code that brings floating-point state home.
@@ -179,8 +180,8 @@ impl Engine {
             free: Vec::new(),
             graveyard: Vec::new(),
             jumps: vec![Jump { tag: u64::MAX, ..Jump::default() }; JUMPS].into_boxed_slice(),
-            filled: Vec::new(),
-            generation: 0,
+            filled: [Vec::new(), Vec::new()],
+            generations: [0; 2],
             cs: (0, 0),
             settle,
             trampoline: trampoline::trampoline()?,
@@ -193,16 +194,39 @@ impl Engine {
     }
 
     fn clear_jumps(&mut self) {
-        for i in self.filled.drain(..) {
-            self.jumps[usize::from(i)].tag = u64::MAX;
+        for kind in 0..2 {
+            self.clear_kind(kind);
         }
     }
 
-    /// Empties the jump cache if the shadow has dropped something that it may rest on.
-    fn follow(&mut self, generation: u64) {
-        if self.generation != generation {
-            self.clear_jumps();
-            self.generation = generation;
+    fn clear_kind(&mut self, kind: usize) {
+        for i in self.filled[kind].drain(..) {
+            let j = &mut self.jumps[usize::from(i)];
+            // An entry of the other kind may have taken the place.
+            if j.global == kind as u64 {
+                j.tag = u64::MAX;
+            }
+        }
+    }
+
+    /// Notes that place `i` holds an entry of this kind. Places that go back and forth between the kinds are listed more
+    /// than once; the list stays short all the same.
+    fn list_jump(&mut self, kind: usize, i: u16) {
+        let filled = &mut self.filled[kind];
+        filled.push(i);
+        if filled.len() > 2 * JUMPS {
+            filled.sort_unstable();
+            filled.dedup();
+        }
+    }
+
+    /// Drops from the jump cache what may rest on something that the shadow has dropped.
+    fn follow(&mut self, shadow: &Shadow) {
+        for (kind, now) in [shadow.generation, shadow.global_generation].into_iter().enumerate() {
+            if self.generations[kind] != now {
+                self.clear_kind(kind);
+                self.generations[kind] = now;
+            }
         }
     }
 
@@ -211,14 +235,16 @@ impl Engine {
         let Some(region) = self.regions.get_mut(id as usize).and_then(Option::take) else { return };
         self.stats.dropped += 1;
         let jumps = &mut self.jumps;
-        self.filled.retain(|i| {
-            let j = &mut jumps[usize::from(*i)];
-            let gone = j.region == u64::from(id);
-            if gone {
-                j.tag = u64::MAX;
-            }
-            !gone
-        });
+        for filled in &mut self.filled {
+            filled.retain(|i| {
+                let j = &mut jumps[usize::from(*i)];
+                let gone = j.region == id;
+                if gone {
+                    j.tag = u64::MAX;
+                }
+                !gone
+            });
+        }
         self.graveyard.push((region.piece, region.kept));
         self.free.push(id);
     }
@@ -340,7 +366,7 @@ impl Cpu {
         let cs = &self.state.segs[1];
         let cs = (cs.base, cs.limit);
         let Some(e) = &mut self.engine else { return Ok(None) };
-        e.follow(self.shadow.generation);
+        e.follow(&self.shadow);
         if !flat_cs && e.cs != cs {
             e.clear_jumps();
             e.cs = cs;
@@ -375,33 +401,31 @@ impl Cpu {
             return false;
         }
         let code = e.cache.address(&region.piece) as u64;
+        let mut global = shadow::G;
         for page in region.pages.clone() {
             let lin = base.wrapping_add(anchor).wrapping_add(page.delta as i64 as u64) & 0xffff_ffff;
-            if !self.maps_code(lin, page.at, user) {
-                return false;
-            }
+            let Some(entry) = self.maps_code(lin, page.at, user) else { return false };
+            global &= entry;
         }
+        let kind = usize::from(global != 0);
         let tag = trampoline::tag(rip, self.state.mode);
         let Some(e) = &mut self.engine else { return false };
-        e.follow(self.shadow.generation);
+        e.follow(&self.shadow);
         let i = trampoline::index(rip);
-        if e.jumps[i].tag == u64::MAX {
-            e.filled.push(i as u16);
+        let listed = e.jumps[i].tag != u64::MAX && e.jumps[i].global == kind as u64;
+        e.jumps[i] = Jump { tag, code, entry, region: region_id, global: kind as u64 };
+        if !listed {
+            e.list_jump(kind, i as u16);
         }
-        e.jumps[i] = Jump { tag, code, entry: u64::from(entry), region: u64::from(region_id) };
         true
     }
 
-    /// Whether linear page `lin` maps the RAM page at `at` for fetches, without side effects that the guest could see.
-    fn maps_code(&mut self, lin: u64, at: u64, user: bool) -> bool {
+    /// The shadow's entry of linear page `lin` if it maps the RAM page at `at` for fetches, without side effects that the
+    /// guest could see.
+    fn maps_code(&mut self, lin: u64, at: u64, user: bool) -> Option<u64> {
         let e = self.shadow.get(usize::from(user), lin);
-        if e & shadow::X != 0 {
-            return e & shadow::IO == 0 && e & !0xfff == at;
-        }
-        match self.translate_quietly(lin, user) {
-            Some(e) => e & shadow::IO == 0 && e & !0xfff == at,
-            None => false,
-        }
+        let e = if e & shadow::X != 0 { e } else { self.translate_quietly(lin, user)? };
+        (e & shadow::IO == 0 && e & !0xfff == at).then_some(e)
     }
 
     /// Counts an entry of the interpreter into a block, and asks for its compilation when it is hot. True if it has been

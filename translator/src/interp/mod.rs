@@ -38,7 +38,7 @@ impl Cpu {
     pub(crate) fn lookup(&mut self, bus: &mut dyn Bus) -> Res<Id> {
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
         let mode = self.state.mode;
-        if let Some(id) = self.blocks.hint(lin, mode, self.shadow.generation) {
+        if let Some(id) = self.blocks.hint(lin, mode, [self.shadow.generation, self.shadow.global_generation]) {
             let last = self.state.rip + u64::from(self.blocks.get(id).len) - 1;
             if last <= u64::from(self.state.segs[1].limit) {
                 return Ok(id);
@@ -66,16 +66,19 @@ impl Cpu {
         if let Some(id) = self.blocks.find(key) {
             let (len, tail) = (self.blocks.get(id).len, self.blocks.get(id).tail);
             let fits = self.state.rip + u64::from(len) - 1 <= limit;
+            let mut global = entry & shadow::G;
             let same_tail = match tail {
                 None => true,
                 Some(page) => {
                     let next = (lin & !0xfff).wrapping_add(4096) & 0xffff_ffff;
                     let e = self.translate(next, Access::Fetch, user)?;
+                    global &= e;
                     e & shadow::IO == 0 && e & !0xfff == page
                 }
             };
             if fits && same_tail {
-                self.blocks.set_hint(lin, mode, self.shadow.generation, id);
+                let generation = if global != 0 { self.shadow.global_generation } else { self.shadow.generation };
+                self.blocks.set_hint(lin, mode, generation, id);
                 return Ok(id);
             }
             if !fits {

@@ -25,9 +25,11 @@ pub struct Jump {
     /// Address of the region's code.
     pub code: u64,
     /// Entry number.
-    pub entry: u64,
+    pub entry: u32,
     /// Number of the region.
-    pub region: u64,
+    pub region: u32,
+    /// 1 if the region lies in global pages alone.
+    pub global: u64,
 }
 
 /// The tag of a place.
@@ -100,7 +102,7 @@ fn build() -> Result<usize, String> {
 
     b.switch_to_block(probe);
     let code = b.ins().load(I64, trusted, at, offset_of!(Jump, code) as i32);
-    let entry = b.ins().load(I64, trusted, at, offset_of!(Jump, entry) as i32);
+    let entry = b.ins().uload32(trusted, at, offset_of!(Jump, entry) as i32);
     b.ins().jump(run, &[BlockArg::Value(code), BlockArg::Value(entry)]);
 
     b.switch_to_block(done);

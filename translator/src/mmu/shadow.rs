@@ -11,7 +11,8 @@ use super::window::{WindowStats, Windows};
 pub const R: u64 = 1 << 0;
 /// Writing needs no walk: the guest allows it and the dirty bit is set.
 pub const W: u64 = 1 << 1;
-/// Fetching needs no walk.
+/// Fetching needs no walk: the guest allows it, and code has been looked for in the page. Data pages never get this bit,
+/// so that dropping them says nothing about code.
 pub const X: u64 = 1 << 2;
 /// The page is not RAM: the address bits are physical.
 pub const IO: u64 = 1 << 3;
@@ -37,13 +38,24 @@ pub struct Shadow {
     valid: [Vec<u32>; 2],
     /// The window of compiled code. Whatever has a permission byte there has an entry here.
     window: Option<Box<Windows>>,
-    /// Moves whenever an entry that code may have been fetched through goes away.
+    /// Moves whenever an entry that code was fetched through ([`X`]) goes away.
     pub generation: u64,
+    /// The same of global entries alone. Its numbers are never those of `generation`.
+    pub global_generation: u64,
 }
+
+/// Where [`Shadow::global_generation`] begins.
+const GLOBAL: u64 = 1 << 63;
 
 impl Default for Shadow {
     fn default() -> Self {
-        Shadow { tables: [table(), table()], valid: [Vec::new(), Vec::new()], window: None, generation: 1 }
+        Shadow {
+            tables: [table(), table()],
+            valid: [Vec::new(), Vec::new()],
+            window: None,
+            generation: 1,
+            global_generation: GLOBAL,
+        }
     }
 }
 
@@ -63,18 +75,30 @@ impl Shadow {
     pub fn fill(&mut self, view: usize, lin: u64, entry: u64) {
         let i = lin as u32 >> 12;
         let e = &mut self.tables[view & 1][i as usize];
-        if *e == 0 {
+        let old = std::mem::replace(e, entry);
+        if old == 0 {
             self.valid[view & 1].push(i);
         }
-        *e = entry;
+        if old & X != 0 && (old ^ entry) & (!0xfff | X | IO | G) != 0 {
+            self.fetched_gone(old);
+        }
         if let Some(w) = &mut self.window {
             w.refresh(view, i as usize, entry);
+        }
+    }
+
+    /// An entry goes away: code found through it has to be looked for again.
+    fn fetched_gone(&mut self, entry: u64) {
+        if entry & X != 0 {
+            self.generation += 1;
+            self.global_generation += u64::from(entry & G != 0);
         }
     }
 
     /// Drops everything, or everything but global pages.
     pub fn flush(&mut self, keep_global: bool) {
         self.generation += 1;
+        self.global_generation += u64::from(!keep_global);
         for (view, (table, valid)) in self.tables.iter_mut().zip(&mut self.valid).enumerate() {
             valid.retain(|i| {
                 let e = &mut table[*i as usize];
@@ -94,12 +118,15 @@ impl Shadow {
     pub fn flush_page(&mut self, lin: u64) {
         let i = lin as u32 >> 12;
         for (view, (table, valid)) in self.tables.iter_mut().zip(&mut self.valid).enumerate() {
-            if table[i as usize] != 0 {
-                table[i as usize] = 0;
+            let old = std::mem::take(&mut table[i as usize]);
+            if old != 0 {
                 if let Some(w) = &mut self.window {
                     w.drop_page(view, i as usize);
                 }
-                self.generation += 1;
+                if old & X != 0 {
+                    self.generation += 1;
+                    self.global_generation += u64::from(old & G != 0);
+                }
                 // The list may keep a number whose entry is empty, but must not name it twice.
                 if let Some(p) = valid.iter().rposition(|v| *v == i) {
                     valid.swap_remove(p);

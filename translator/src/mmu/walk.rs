@@ -275,9 +275,6 @@ impl Cpu {
         let phys = self.mask_phys(leaf.page);
         let target = self.mem.page(phys);
         let mut e = shadow::R;
-        if leaf.executable {
-            e |= shadow::X;
-        }
         if leaf.global {
             e |= shadow::G;
         }
@@ -294,6 +291,10 @@ impl Cpu {
             // ROM reads at full speed; a write has to find its physical address again.
             Some(off) => e = e & !shadow::GUEST_W | off,
             None => e |= phys | shadow::IO,
+        }
+        let same = (entry ^ e) & (!0xfff | shadow::IO) == 0;
+        if access == Access::Fetch || (leaf.executable && entry & shadow::X != 0 && same) {
+            e |= shadow::X;
         }
         self.shadow.fill(view, lin, e);
         Ok(e)
