@@ -107,6 +107,8 @@ pub struct Cpu {
     pub(crate) missed: Option<u64>,
     /// Guest instructions in a block at most.
     pub(crate) block_limit: usize,
+    /// Retired instructions at the boundary that the last STI's shadow covers.
+    pub(crate) sti_until: u64,
 }
 
 impl Cpu {
@@ -136,6 +138,7 @@ impl Cpu {
             last_start: 0,
             missed: None,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
+            sti_until: u64::MAX,
         };
         cpu.map_changed();
         cpu
@@ -262,6 +265,11 @@ impl Cpu {
         // Another thread, or another CPU on this one, may have run since.
         self.state.host_x87 = HostX87::UNKNOWN;
         loop {
+            if self.sti_until == self.retired {
+                // Anything else between STI and the next instruction has moved the count.
+                self.state.sti_shadow = true;
+            }
+            self.sti_until = u64::MAX;
             if self.pins.get() & self.watched() != 0
                 && let Some(exit) = self.service_pins(bus)
             {

@@ -102,7 +102,7 @@ impl Plan {
         let to = |rel: i32, wide: bool| self.landing(block.delta.wrapping_add(rel), wide);
         match block.ops.last() {
             Some(Op::Jump { w, rel }) => to(*rel, *w == Width::D).into_iter().collect(),
-            Some(Op::Fall { rel }) => to(*rel, true).into_iter().collect(),
+            Some(Op::Fall { rel } | Op::After { rel }) => to(*rel, true).into_iter().collect(),
             Some(Op::Branch { w, taken, fall, .. } | Op::BranchIf { w, taken, fall, .. }) => {
                 to(*taken, *w == Width::D).into_iter().chain(to(*fall, true)).collect()
             }

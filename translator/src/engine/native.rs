@@ -10,7 +10,7 @@ use crate::helpers;
 use crate::ir::Op;
 use crate::lift::{vector, x87};
 use crate::lower::trampoline::Jump;
-use crate::state::State;
+use crate::state::{SegReg, State, mode};
 
 type Trampoline = unsafe extern "C" fn(*mut State, u64, u64) -> u32;
 
@@ -65,8 +65,11 @@ unsafe fn settle(state: *mut State) {
 
 impl Cpu {
     fn host_operation(&mut self, bus: &mut dyn Bus, op: &Op) -> u32 {
-        let generation = self.shadow.generation;
+        let (generation, user) = (self.shadow.generation, self.user());
         let result = self.run_operation(bus, op);
+        if self.user() != user {
+            self.show_view();
+        }
         match result {
             Err(fault) => {
                 self.bail = false;
@@ -76,8 +79,32 @@ impl Cpu {
                 exit::FAULT
             }
             Ok(()) if std::mem::take(&mut self.bail) || self.shadow.generation != generation => exit::STOP,
+            Ok(()) if matches!(op, Op::Call { .. }) && self.must_look() => exit::STOP,
             Ok(()) => 0,
         }
+    }
+
+    /// Whether the run loop has something to do before the next instruction, or compiled code must not find its way to
+    /// it alone: regions of a code segment that is not flat belong to that segment.
+    fn must_look(&self) -> bool {
+        let s = &self.state;
+        let cs = &s.segs[1];
+        s.halted
+            || s.ss_shadow
+            || s.pending_debug != 0
+            || s.mode & mode::STEP != 0
+            || self.pins.get() & self.watched() != 0
+            || (s.mode & mode::FLAT << SegReg::Cs as u32 == 0
+                && self.engine.as_ref().is_some_and(|e| e.cs != (cs.base, cs.limit)))
+    }
+
+    /// Gives compiled code the memory of the present privilege.
+    fn show_view(&mut self) {
+        let view = usize::from(self.user());
+        let frame = &mut self.state.frame;
+        frame.table = self.shadow.table_address(view);
+        frame.perm = self.shadow.perm_ptr(view) as usize;
+        frame.window = self.shadow.base_ptr(view) as usize;
     }
 
     fn run_operation(&mut self, bus: &mut dyn Bus, op: &Op) -> Res<()> {
@@ -107,13 +134,10 @@ impl Cpu {
 
 /// Runs compiled code from `jump` until it is left. RIP and the count are exact afterwards.
 pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Res<u32> {
-    let view = usize::from(cpu.user());
     let before = cpu.retired;
     cpu.state.frame.left = (end - cpu.retired).min(i64::MAX as u64) as i64;
     cpu.state.frame.exit_addr = u64::from(u32::MAX);
-    cpu.state.frame.table = cpu.shadow.table_address(view);
-    cpu.state.frame.perm = cpu.shadow.perm_ptr(view) as usize;
-    cpu.state.frame.window = cpu.shadow.base_ptr(view) as usize;
+    cpu.show_view();
     cpu.state.frame.ram = cpu.mem.ram().as_ptr() as usize;
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = true;
@@ -133,7 +157,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     let why = unsafe {
         (*this).state.frame.cpu = this as usize;
         let state = &raw mut (*this).state;
-        let why = enter(state, jump.code, jump.entry);
+        let why = enter(state, jump.code, u64::from(jump.entry));
         settle(state);
         why
     };

@@ -35,8 +35,6 @@ macro_rules! helpers {
 }
 
 helpers! {
-    /// RIP += imm.
-    Advance,
     /// Segment register imm <- selector a.
     LoadSeg,
     /// dst <- selector of segment register imm.
@@ -160,7 +158,7 @@ helpers! {
 /// In the immediate of [`Helper::Arpl`]: a is the offset of a memory operand in segment imm & 7.
 pub(crate) const ARPL_MEMORY: u32 = 0x100;
 
-fn seg(imm: u32) -> SegReg {
+pub(crate) fn seg(imm: u32) -> SegReg {
     SegReg::ALL[(imm & 7).min(5) as usize]
 }
 
@@ -170,8 +168,7 @@ impl Helper {
     pub fn is_sensitive(self) -> bool {
         !matches!(
             self,
-            Helper::Advance
-                | Helper::ReadSeg
+            Helper::ReadSeg
                 | Helper::SsShadow
                 | Helper::SetDf
                 | Helper::String
@@ -207,11 +204,6 @@ fn perform(cpu: &mut Cpu, bus: &mut dyn Bus, h: Helper, dst: Slot, a: Slot, b: S
     let next_ip = cpu.state.rip.wrapping_add(u64::from(imm >> 8 & 0xffff)) & 0xffff_ffff;
     let osize = imm as u8;
     let result = match h {
-        Helper::Advance => {
-            let ip = cpu.state.rip.wrapping_add(u64::from(imm)) & 0xffff_ffff;
-            cpu.state.rip = if cpu.model == crate::Model::I8086 { ip & 0xffff } else { ip };
-            return Ok(());
-        }
         Helper::LoadSeg => return cpu.load_seg(bus, seg(imm), x as u16),
         Helper::ReadSeg => u64::from(cpu.state.segs[seg(imm) as usize].selector),
         Helper::SsShadow => {

@@ -421,6 +421,12 @@ impl Cpu {
                     self.retired += count as u64;
                     return Ok(std::mem::take(&mut self.bail));
                 }
+                Op::After { rel } => {
+                    self.state.rip = self.wrap_ip(self.state.rip.wrapping_add(rel as i64 as u64));
+                    self.retired += count as u64;
+                    self.bail = false;
+                    return Ok(true);
+                }
                 Op::Exit => {
                     self.retired += count as u64;
                     self.bail = false;

@@ -558,6 +558,11 @@ pub enum Op {
     Fall {
         rel: i32,
     },
+    /// Ends the block: RIP <- block start + rel, the next instruction. What came before may have changed the mode or let
+    /// an interrupt in.
+    After {
+        rel: i32,
+    },
     /// Ends the block: a call before this has set RIP.
     Exit,
 }
@@ -595,7 +600,13 @@ impl Op {
     pub fn is_terminator(&self) -> bool {
         matches!(
             self,
-            Op::Jump { .. } | Op::Branch { .. } | Op::BranchIf { .. } | Op::JumpInd { .. } | Op::Fall { .. } | Op::Exit
+            Op::Jump { .. }
+                | Op::Branch { .. }
+                | Op::BranchIf { .. }
+                | Op::JumpInd { .. }
+                | Op::Fall { .. }
+                | Op::After { .. }
+                | Op::Exit
         )
     }
 }

@@ -202,14 +202,7 @@ impl Lifter {
 
     /// Ends the block after an instruction that may have changed mode, flags or pending interrupts.
     pub(crate) fn end_here(&mut self) -> bool {
-        self.e(Op::Call {
-            helper: Helper::Advance,
-            dst: slot::TEMP,
-            a: slot::ZERO,
-            b: slot::ZERO,
-            imm: self.next as u32,
-        });
-        self.e(Op::Exit);
+        self.e(Op::After { rel: self.next });
         true
     }
 

@@ -25,7 +25,7 @@ impl Lifter {
             }
             Sti => {
                 self.call(Helper::Sti, z, z, 0);
-                self.end_here()
+                false
             }
             Cld => {
                 self.call(Helper::SetDf, z, z, 0);

@@ -6,10 +6,10 @@ use crate::helpers::Helper;
 use crate::ir::{Op, print};
 use crate::lift::vector::VecOp;
 use crate::lift::x87::FpuOp;
-use crate::state::{State, slot};
+use crate::state::{Segment, State, eflags, mode, slot};
 use core::mem::offset_of;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8, I32, I64};
+use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 /// What a host call does to the registers and flags that compiled code holds.
@@ -45,7 +45,9 @@ pub(super) fn reach(op: &Op) -> Option<Reach> {
             | Helper::Probe
             | Helper::MovFromCr
             | Helper::MovFromDr
-            | Helper::Advance => Reach::Operands,
+            | Helper::LoadSeg
+            | Helper::Sti
+            | Helper::SsShadow => Reach::Operands,
             _ => Reach::All,
         },
         Op::Rcl { .. }
@@ -67,6 +69,34 @@ impl Lowerer<'_, '_> {
         let f = self.b.ins().iconst(I64, address as i64);
         let call = self.b.ins().call_indirect(sig, f, args);
         self.b.inst_results(call)[0]
+    }
+
+    /// The hypervisor calls whose rewrite is a few instructions. False for all others.
+    pub(super) fn inline_call(&mut self, op: &Op) -> bool {
+        let Op::Call { helper, dst, imm, .. } = *op else { return false };
+        let flags = offset_of!(State, sys_flags);
+        match helper {
+            Helper::SetDf => {
+                let old = self.state_load(I32, flags);
+                let new = match imm {
+                    0 => self.b.ins().band_imm_u(old, i64::from(!eflags::DF)),
+                    _ => self.b.ins().bor_imm_u(old, i64::from(eflags::DF)),
+                };
+                self.state_store(new, flags);
+            }
+            Helper::Cli if self.plan.mode & mode::IOPL_OK != 0 => {
+                let old = self.state_load(I32, flags);
+                let new = self.b.ins().band_imm_u(old, i64::from(!eflags::IF));
+                self.state_store(new, flags);
+            }
+            Helper::ReadSeg => {
+                let at = offset_of!(State, segs) + crate::helpers::seg(imm) as usize * size_of::<Segment>();
+                let v = self.state_load(I16, at + offset_of!(Segment, selector));
+                self.p(dst.max(slot::TEMP), v);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Lowers `op` to a call of the interpreter's own code for it.

@@ -163,15 +163,23 @@ impl Lowerer<'_, '_> {
         self.b.ins().return_(&[code]);
     }
 
-    /// Leaves the region when a helper has set RIP and owns the state.
-    pub(super) fn leave_done(&mut self) {
+    /// Leaves the region when a helper has set RIP and owns the state: on to the next region unless `stop` says that the
+    /// run loop has to look first.
+    pub(super) fn leave_done(&mut self, stop: Option<Value>) {
         let left = self.left_now();
         let n = self.block_instructions();
         let left = self.b.ins().iadd_imm_s(left, -n);
         let snapshot = Snapshot { regs: self.cur, dirty: self.dirty, fl: self.fl, done: 0, delta: 0 };
         let values = self.dirty_values(&snapshot);
         self.store_state(&values, snapshot.fl, left);
-        let code = self.b.ins().iconst(I32, i64::from(exit::DONE));
+        let done = self.b.ins().iconst(I32, i64::from(exit::DONE));
+        let code = match stop {
+            Some(stop) => {
+                let jump = self.b.ins().iconst(I32, i64::from(exit::JUMP));
+                self.b.ins().select(stop, done, jump)
+            }
+            None => done,
+        };
         self.b.ins().return_(&[code]);
     }
 

@@ -595,7 +595,7 @@ impl Lowerer<'_, '_> {
                     self.state_store(v, vector_offset(dst) + half);
                 }
             }
-            _ if self.memory_op(n, op) || self.int_op(op) => {}
+            _ if self.memory_op(n, op) || self.int_op(op) || self.inline_call(op) => {}
             _ if let Some(s) = string::element(op) => self.string_element(&s),
             _ => match calls::reach(op) {
                 Some(reach) => self.call_op(op, reach),
@@ -639,7 +639,8 @@ impl Lowerer<'_, '_> {
                 self.branch(i, c, w == Width::D, taken, fall, stop);
             }
             Op::JumpInd { a } => self.indirect(i, a, stop),
-            _ => self.leave_done(),
+            Op::After { rel } => self.after(i, rel, stop),
+            _ => self.leave_done(stop),
         }
     }
 
@@ -668,16 +669,7 @@ impl Lowerer<'_, '_> {
     }
 
     fn go(&mut self, i: usize, to: (i32, bool, bool), stop: Option<Value>) {
-        if let Some(stop) = stop {
-            let (out, on) = (self.cold_block(), self.b.create_block());
-            self.b.ins().brif(stop, out, &[], on, &[]);
-            self.enter(out);
-            match self.landing(i, to) {
-                Some(delta) => self.leave(Ok(delta), exit::STOP_AT),
-                None => self.outside(i, to),
-            }
-            self.enter(on);
-        }
+        self.stop_at(i, to, stop);
         match self.edge(i, to.0, to.1) {
             Some(to) => {
                 self.flags_for(&[to]);
@@ -686,6 +678,35 @@ impl Lowerer<'_, '_> {
             }
             None => self.outside(i, to),
         }
+    }
+
+    /// Behind an instruction that may have changed the mode: on in the region if it did not.
+    fn after(&mut self, i: usize, rel: i32, stop: Option<Value>) {
+        let to = (rel, true, true);
+        self.stop_at(i, to, stop);
+        if self.edge(i, rel, true).is_some() {
+            let mode = self.state_load(I32, offset_of!(State, mode));
+            let same = self.b.ins().icmp_imm_u(IntCC::Equal, mode, i64::from(self.plan.mode));
+            let (other, on) = (self.b.create_block(), self.b.create_block());
+            self.b.ins().brif(same, on, &[], other, &[]);
+            self.enter(other);
+            self.outside(i, to);
+            self.enter(on);
+        }
+        self.go(i, to, None);
+    }
+
+    /// Leaves for where `to` leads if `stop` says so.
+    fn stop_at(&mut self, i: usize, to: (i32, bool, bool), stop: Option<Value>) {
+        let Some(stop) = stop else { return };
+        let (out, on) = (self.cold_block(), self.b.create_block());
+        self.b.ins().brif(stop, out, &[], on, &[]);
+        self.enter(out);
+        match self.landing(i, to) {
+            Some(delta) => self.leave(Ok(delta), exit::STOP_AT),
+            None => self.outside(i, to),
+        }
+        self.enter(on);
     }
 
     fn branch(&mut self, i: usize, c: Value, wide: bool, taken: i32, fall: i32, stop: Option<Value>) {

@@ -235,7 +235,7 @@ fn use_of(ops: &[Op]) -> Use {
             | Op::SetV { .. }
             | Op::MovV { .. }
             | Op::Nop => {}
-            Op::Jump { .. } | Op::Fall { .. } | Op::BranchIf { .. } => return Use::Passed,
+            Op::Jump { .. } | Op::Fall { .. } | Op::After { .. } | Op::BranchIf { .. } => return Use::Passed,
             _ => return Use::Wanted,
         }
     }
@@ -250,6 +250,8 @@ fn flags(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<bool> {
         .map(|i| {
             let ways = match plan.blocks[i].ops.last() {
                 Some(Op::Branch { .. } | Op::BranchIf { .. }) => 2,
+                // The mode may be another one afterwards.
+                Some(Op::After { .. }) => 2,
                 _ => 1,
             };
             successors(plan, i).len() < ways

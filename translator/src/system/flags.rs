@@ -111,7 +111,8 @@ impl Cpu {
         }
         if self.state.sys_flags & eflags::IF == 0 {
             self.state.sys_flags |= eflags::IF;
-            self.state.sti_shadow = true;
+            self.sti_until = self.now() + 1;
+            self.after_device();
         }
         Ok(())
     }
@@ -179,10 +180,10 @@ mod tests {
     fn sti_shadow_and_pvi() {
         let mut r = Rig::protected(Model::Max);
         r.run(|c, _| c.sti()).unwrap();
-        assert!(r.cpu.state.sti_shadow);
-        r.cpu.state.sti_shadow = false;
+        assert_eq!(r.cpu.sti_until, r.cpu.retired + 1);
+        r.cpu.sti_until = u64::MAX;
         r.run(|c, _| c.sti()).unwrap();
-        assert!(!r.cpu.state.sti_shadow, "IF was already set");
+        assert_eq!(r.cpu.sti_until, u64::MAX, "IF was already set");
         r.enter_ring3();
         assert_eq!(r.run(|c, _| c.cli()), Err(Fault::gp(0)));
         r.cpu.state.cr4 |= cr::PVI;
