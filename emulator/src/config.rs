@@ -28,7 +28,14 @@ impl Engine {
     /// Every block is compiled the first time it runs, on the same thread: the most compiled code there can be.
     pub fn eager(mmu: ring86_translator::engine::Mmu, optimise: bool) -> Self {
         use ring86_translator::engine::Config;
-        Engine::Translator(Config { mmu, optimise, threshold: 1, synchronous: true, ..Config::default() })
+        Engine::Translator(Config {
+            mmu,
+            optimise,
+            quick_first: false,
+            threshold: 1,
+            synchronous: true,
+            ..Config::default()
+        })
     }
 
     /// As [`Engine::eager`] with one instruction in a block: every step is compiled code.

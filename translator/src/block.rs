@@ -50,10 +50,17 @@ pub struct Profile {
     pub targets: Vec<i32>,
     /// The region that is entered here, with its entry number.
     pub native: Option<(RegionId, u32)>,
-    /// A region anchored here is being compiled.
+    /// A region that is entered here is being compiled.
     pub pending: bool,
     /// Regions that contain it.
     pub regions: Vec<RegionId>,
+}
+
+impl Profile {
+    /// True if no region is entered here, nor will be soon.
+    pub fn unclaimed(&self) -> bool {
+        self.native.is_none() && !self.pending
+    }
 }
 
 /// A straight run of guest instructions, lifted.

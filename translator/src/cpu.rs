@@ -264,6 +264,9 @@ impl Cpu {
         let end = self.retired.saturating_add(budget);
         // Another thread, or another CPU on this one, may have run since.
         self.state.host_x87 = HostX87::UNKNOWN;
+        if let Some(e) = &mut self.engine {
+            e.sample = true;
+        }
         loop {
             if self.sti_until == self.retired {
                 // Anything else between STI and the next instruction has moved the count.

@@ -35,7 +35,8 @@ pub mod lazy {
     pub const DEC: u32 = 5;
 }
 
-/// What a region's function returns: why compiled code was left.
+/// What a region's function returns: why compiled code was left, and of the exits that leave in the middle of a block
+/// where. See [`exit::pack`].
 pub mod exit {
     /// RIP is in place: look for the next region there.
     pub const JUMP: u32 = 0;
@@ -51,6 +52,17 @@ pub mod exit {
     pub const DONE: u32 = 5;
     /// As [`STOP`], with RIP in place.
     pub const STOP_AT: u32 = 6;
+
+    /// Why, how many instructions are to be taken off the count (24 bits, signed: some may have been taken off already),
+    /// and the distance from the anchor, in one number. 0 is [`JUMP`].
+    pub fn pack(why: u32, done: i32, delta: i32) -> u64 {
+        u64::from(why) << 56 | u64::from(done as u32 & 0xff_ffff) << 32 | u64::from(delta as u32)
+    }
+
+    /// The parts of [`pack`].
+    pub fn unpack(packed: u64) -> (u32, i32, i32) {
+        ((packed >> 56) as u32, (packed >> 24) as i32 >> 8, packed as i32)
+    }
 }
 
 /// A segment as compiled code checks it: an access of `n` bytes at `off` is allowed if `off + n <= read_end`.
@@ -73,8 +85,6 @@ pub struct Frame {
     pub left: i64,
     /// RIP of the running region's anchor.
     pub rip_base: u64,
-    /// Distance from the anchor to the instruction that compiled code was left at.
-    pub exit_delta: i32,
     /// Linear address that missed.
     pub exit_addr: u64,
     /// [`lazy`]: low half, high half.
@@ -225,6 +235,15 @@ mod tests {
         (s.frame.lazy_a, s.frame.lazy_over) = (3, 0x7fff);
         s.resolve_flags();
         assert_eq!(s.arith_flags(), 0x814);
+    }
+
+    #[test]
+    fn exits_come_apart_as_they_were_put_together() {
+        for parts in
+            [(exit::JUMP, 0, 0), (exit::MISS, 3, -7), (exit::STOP_AT, -3, 7), (exit::FAULT, 0x7f_ffff, i32::MIN)]
+        {
+            assert_eq!(exit::unpack(exit::pack(parts.0, parts.1, parts.2)), parts);
+        }
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl Plan {
         self.blocks.iter().position(|b| b.delta == delta && b.entry)
     }
 
+    /// Number and serial of the blocks that it is entered at.
+    pub fn entries(&self) -> impl Iterator<Item = (Id, u64)> + use<'_> {
+        // Copies of blocks that lowering has added have no number.
+        self.ids.iter().zip(&self.blocks).filter(|(_, b)| b.entry).map(|(id, _)| *id)
+    }
+
     /// Guest instructions in it.
     pub fn instructions(&self) -> usize {
         self.blocks.iter().map(|b| b.marks.len()).sum()

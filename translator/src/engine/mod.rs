@@ -15,10 +15,10 @@ use crate::code_cache::{CodeCache, Piece};
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
 use crate::frame::exit;
-use crate::lower::Kept;
 pub use crate::lower::Mmu;
-use crate::lower::compile::{Code, Compiler, Effort};
+use crate::lower::compile::{Compiler, Effort};
 use crate::lower::trampoline::{self, JUMPS, Jump};
+use crate::lower::{Entry, Kept};
 use crate::mmu::shadow::{self, Shadow};
 use crate::model::Model;
 use crate::region::{Fixed, Plan, PlanPage};
@@ -62,6 +62,8 @@ pub struct Config {
     pub perf_map: bool,
     /// Optimise.
     pub optimise: bool,
+    /// Compile quickly first, and optimise what then turns out to take the time.
+    pub quick_first: bool,
     /// Guest instructions in a block at most. With 1, and compiled at once, every single step is compiled code.
     pub block_limit: usize,
     /// Return to the caller of [`Cpu::run`] when compiled code is left after at least so many instructions: for lockstep.
@@ -74,10 +76,11 @@ impl Default for Config {
             show: Show::default(),
             mmu: Mmu::Window,
             code_cache: 256 << 20,
-            threshold: 300,
+            threshold: 60,
             synchronous: false,
             perf_map: false,
             optimise: true,
+            quick_first: true,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
             stop_at_exits: None,
         }
@@ -120,15 +123,21 @@ pub const EXIT_NAMES: [&str; 7] = [
     "stop asked for at a jump",
 ];
 
+/// Slices of the run loop that begin in a quick region before it is optimised. A slice is some tenths of a millisecond.
+const HOT_SAMPLES: u32 = 2;
+
 /// A region that can be run.
 struct Region {
     piece: Piece,
     /// Referred to by the code.
     kept: Kept,
-    entries: Vec<i32>,
+    entries: Vec<Entry>,
     pages: Vec<PlanPage>,
     fixed: Option<Fixed>,
     blocks: Vec<(Id, u64)>,
+    effort: Effort,
+    /// Slices of the run loop that began in it.
+    samples: u32,
 }
 
 /// Everything behind the compiled tiers of one CPU.
@@ -162,6 +171,8 @@ pub(crate) struct Engine {
     pub end: u64,
     /// What a helper raised.
     pub fault: Option<Fault>,
+    /// The next region entered is where a slice begins: a sample of where time goes.
+    pub sample: bool,
 }
 
 impl Engine {
@@ -190,6 +201,7 @@ impl Engine {
             stopped: 0,
             end: 0,
             fault: None,
+            sample: false,
         })
     }
 
@@ -203,7 +215,7 @@ impl Engine {
         for i in self.filled[kind].drain(..) {
             let j = &mut self.jumps[usize::from(i)];
             // An entry of the other kind may have taken the place.
-            if j.global == kind as u64 {
+            if usize::from(j.global) == kind {
                 j.tag = u64::MAX;
             }
         }
@@ -371,10 +383,13 @@ impl Cpu {
             e.clear_jumps();
             e.cs = cs;
         }
-        let jump = e.jumps[trampoline::index(rip)];
-        if jump.tag != trampoline::tag(rip, self.state.mode) {
-            return Ok(None);
+        let at = trampoline::index(rip);
+        let tag = trampoline::tag(rip, self.state.mode);
+        if e.jumps[at].tag == tag && std::mem::take(&mut e.sample) {
+            let region = e.jumps[at].region;
+            self.sampled(region);
         }
+        let Some(jump) = self.engine.as_ref().map(|e| e.jumps[at]).filter(|j| j.tag == tag) else { return Ok(None) };
         let why = native::run(self, bus, &jump, end);
         if let Some(e) = &mut self.engine
             && let Some(least) = e.config.stop_at_exits
@@ -386,6 +401,21 @@ impl Cpu {
         Ok(Some(why?))
     }
 
+    /// A slice begins in region `id`: whatever is met so more than once takes time worth optimising for.
+    #[cold]
+    fn sampled(&mut self, id: RegionId) {
+        let Some(e) = self.engine.as_mut().filter(|e| e.config.optimise && e.config.quick_first) else { return };
+        let Some(region) = e.regions.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        region.samples = region.samples.saturating_add(1);
+        if region.effort != Effort::None || region.samples < HOT_SAMPLES {
+            return;
+        }
+        let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
+        let generations = [self.shadow.generation, self.shadow.global_generation];
+        let Some(block) = self.blocks.hint(lin, self.state.mode, generations) else { return };
+        self.request(block, Some(u32::MAX));
+    }
+
     /// Puts the region that block `id` is an entry of into the jump cache for RIP. False if there is none, or if its
     /// pages are not where they were.
     fn fill_jump(&mut self, id: Id) -> bool {
@@ -395,7 +425,7 @@ impl Cpu {
         let (base, limit) = (cs.base, cs.limit);
         let Some(e) = &self.engine else { return false };
         let Some(region) = e.regions.get(region_id as usize).and_then(Option::as_ref) else { return false };
-        let Some(&delta) = region.entries.get(entry as usize) else { return false };
+        let Some(&Entry { delta, need }) = region.entries.get(entry as usize) else { return false };
         let anchor = rip.wrapping_sub(delta as i64 as u64) & 0xffff_ffff;
         if region.fixed.is_some_and(|f| f.rip != anchor || f.limit != limit) {
             return false;
@@ -412,8 +442,9 @@ impl Cpu {
         let Some(e) = &mut self.engine else { return false };
         e.follow(&self.shadow);
         let i = trampoline::index(rip);
-        let listed = e.jumps[i].tag != u64::MAX && e.jumps[i].global == kind as u64;
-        e.jumps[i] = Jump { tag, code, entry, region: region_id, global: kind as u64 };
+        let listed = e.jumps[i].tag != u64::MAX && usize::from(e.jumps[i].global) == kind;
+        let need = u16::try_from(need.max(0)).unwrap_or(u16::MAX);
+        e.jumps[i] = Jump { tag, code, entry, region: region_id, delta, need, global: kind as u16 };
         if !listed {
             e.list_jump(kind, i as u16);
         }
@@ -448,45 +479,52 @@ impl Cpu {
             return false;
         }
         if n >= threshold && (n == threshold || n.is_multiple_of(threshold.saturating_mul(16).max(1))) {
-            self.request(id);
+            self.request(id, None);
             return self.blocks.get(id).profile.native.is_some();
         }
         false
     }
 
-    fn request(&mut self, id: Id) {
+    /// Asks for the region anchored at block `id`: a quick one, or with `hot` (its place in the queue) an optimised one.
+    fn request(&mut self, id: Id, hot: Option<u32>) {
         if self.model < Model::I386 || self.state.mode & (mode::STEP | mode::CHECKED) != 0 {
             return;
         }
         let profile = &self.blocks.get(id).profile;
-        if profile.native.is_some() || profile.pending {
+        if profile.pending || (profile.native.is_some() && hot.is_none()) {
             return;
         }
-        let Some(mut plan) = self.plan(id) else { return };
+        let Some(config) = self.engine.as_ref().map(|e| e.config) else { return };
+        let wide = hot.is_some() || !config.quick_first;
+        let Some(mut plan) = self.plan(id, wide) else { return };
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
-        plan.show = self.engine.as_ref().map(|e| e.config.show).filter(|s| s.wants(lin)).map(|s| (lin, s));
-        let hot = self.blocks.get(id).profile.count;
+        plan.show = Some(config.show).filter(|s| s.wants(lin)).map(|s| (lin, s));
+        let hot = hot.unwrap_or(self.blocks.get(id).profile.count);
         let Some(e) = &mut self.engine else { return };
-        let effort = if e.config.optimise { Effort::Speed } else { Effort::None };
+        let effort = if config.optimise && wide { Effort::Speed } else { Effort::None };
         match e.worker.submit(hot, plan, effort) {
-            worker::Submitted::Finished(finished) => self.install(finished.0, finished.1),
-            worker::Submitted::Waiting => self.blocks.get_mut(id).profile.pending = true,
+            worker::Submitted::Finished(finished) => self.install(*finished),
+            worker::Submitted::Waiting(entries) => {
+                for (id, _) in entries {
+                    self.blocks.get_mut(id).profile.pending = true;
+                }
+            }
             worker::Submitted::Refused => {}
         }
     }
 
     fn install_finished(&mut self) {
-        while let Some((plan, code)) = self.engine.as_mut().and_then(|e| e.worker.take()) {
-            self.install(plan, code);
+        while let Some(finished) = self.engine.as_mut().and_then(|e| e.worker.take()) {
+            self.install(finished);
         }
     }
 
     /// Publishes compiled code if every block it was made from is still there.
-    fn install(&mut self, plan: Plan, code: Result<Code, String>) {
-        if let Some((id, serial)) = plan.ids.first()
-            && let Some(b) = self.blocks.alive(*id, *serial)
-        {
-            b.profile.pending = false;
+    fn install(&mut self, worker::Finished { plan, effort, code }: worker::Finished) {
+        for (id, serial) in plan.entries() {
+            if let Some(b) = self.blocks.alive(id, serial) {
+                b.profile.pending = false;
+            }
         }
         let alive = plan.ids.iter().all(|(id, serial)| self.blocks.alive(*id, *serial).is_some());
         let Some(e) = &mut self.engine else { return };
@@ -528,6 +566,8 @@ impl Cpu {
             pages: plan.pages.clone(),
             fixed: plan.fixed,
             blocks: plan.ids.clone(),
+            effort,
+            samples: 0,
         };
         let id = match e.free.pop() {
             Some(id) => {
@@ -539,13 +579,22 @@ impl Cpu {
                 (e.regions.len() - 1) as RegionId
             }
         };
+        let better = effort == Effort::Speed;
+        if better {
+            // Places that go to the quick region have to be looked up again.
+            e.clear_jumps();
+        }
         for (n, (block, _)) in plan.ids.iter().enumerate() {
             let b = self.blocks.get_mut(*block);
             b.profile.regions.push(id);
-            let entry = code.lowered.entries.iter().position(|d| *d == plan.blocks[n].delta);
-            // The anchor's own region replaces one that merely passes through it.
+            let entry = code.lowered.entries.iter().position(|e| e.delta == plan.blocks[n].delta);
+            let quick = |id: RegionId| {
+                let old = self.engine.as_ref().and_then(|e| e.regions.get(id as usize)?.as_ref());
+                old.is_none_or(|r| r.effort == Effort::None)
+            };
+            // The anchor's own region replaces one that merely passes through it, and optimised code replaces quick code.
             if let Some(entry) = entry
-                && (n == 0 || b.profile.native.is_none())
+                && (n == 0 || b.profile.native.is_none_or(|(old, _)| better && quick(old)))
             {
                 b.profile.native = Some((id, entry as u32));
             }

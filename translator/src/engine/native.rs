@@ -12,7 +12,7 @@ use crate::lift::{vector, x87};
 use crate::lower::trampoline::Jump;
 use crate::state::{SegReg, State, mode};
 
-type Trampoline = unsafe extern "C" fn(*mut State, u64, u64) -> u32;
+type Trampoline = unsafe extern "C" fn(*mut State, *const Jump) -> u64;
 
 pub(super) fn resolve_address() -> usize {
     resolve as unsafe extern "C" fn(*mut State) -> u32 as usize
@@ -154,16 +154,17 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     // SAFETY: `jump` comes from the jump cache, which holds regions that are installed and valid for the present mode
     // and address space. Compiled code touches the state, guest memory behind checks, and the CPU and bus through
     // `operation`, while this function touches none of them.
-    let why = unsafe {
+    let packed = unsafe {
         (*this).state.frame.cpu = this as usize;
         let state = &raw mut (*this).state;
-        let why = enter(state, jump.code, u64::from(jump.entry));
+        let packed = enter(state, jump);
         settle(state);
-        why
+        packed
     };
+    let (why, done, delta) = exit::unpack(packed);
     cpu.activity.leave(before_activity);
     cpu.state.resolve_flags();
-    let left = cpu.state.frame.left;
+    let left = cpu.state.frame.left - i64::from(done);
     cpu.retired = end.saturating_sub(left.max(0) as u64);
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = false;
@@ -173,8 +174,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     let fault = if why == exit::FAULT { e.fault.take() } else { None };
     let new_task = fault.is_some_and(|f: Fault| f.dr6 & crate::system::NEW_TASK != 0);
     if matches!(why, exit::MISS | exit::FAULT | exit::BUDGET | exit::STOP) && !new_task {
-        let frame = &cpu.state.frame;
-        cpu.state.rip = frame.rip_base.wrapping_add(frame.exit_delta as i64 as u64) & 0xffff_ffff;
+        cpu.state.rip = cpu.state.frame.rip_base.wrapping_add(delta as i64 as u64) & 0xffff_ffff;
     }
     match fault {
         Some(fault) => Err(fault),

@@ -17,8 +17,10 @@ const MAX_PAGES: usize = 8;
 const SHARE: u32 = 32;
 
 impl Cpu {
-    /// The plan anchored at block `id`, which begins at RIP. `None` if the block cannot be compiled.
-    pub(super) fn plan(&mut self, id: Id) -> Option<Plan> {
+    /// The plan anchored at block `id`, which begins at RIP. `None` if the block cannot be compiled. A `wide` one takes in
+    /// whatever belongs to the anchor's work, compiled elsewhere or not; the others end where other regions begin, so
+    /// that hardly anything is compiled twice.
+    pub(super) fn plan(&mut self, id: Id, wide: bool) -> Option<Plan> {
         let first = self.blocks.get(id);
         let key = first.key?;
         let count = first.profile.count;
@@ -76,6 +78,7 @@ impl Cpu {
             for d in next {
                 if !index.contains_key(&d)
                     && let Some(id) = self.known(lin, d, key.mode, count / SHARE)
+                    && (wide || self.blocks.get(id).profile.unclaimed())
                 {
                     work.push_back((d, id));
                 }
@@ -83,6 +86,12 @@ impl Cpu {
         }
         if plan.blocks.is_empty() {
             return None;
+        }
+        if !wide {
+            // Quick code keeps nothing in registers from block to block, so that every block can be an entry.
+            for b in &mut plan.blocks {
+                b.entry = true;
+            }
         }
         // Where calls return to and indirect jumps go, compiled code is entered as well.
         for (i, targets) in targets.iter().enumerate() {

@@ -10,14 +10,19 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 /// Plans that wait at most: what comes later is asked for again if it stays hot.
 const WAITING: usize = 256;
 
-type Finished = (Plan, Result<Code, String>);
+/// A plan and what came of it.
+pub(super) struct Finished {
+    pub plan: Plan,
+    pub effort: Effort,
+    pub code: Result<Code, String>,
+}
 
 /// What became of a plan.
 pub(super) enum Submitted {
     /// There is no thread: here is the code.
     Finished(Box<Finished>),
-    /// It will be compiled.
-    Waiting,
+    /// It will be compiled; the blocks that its region can be entered at.
+    Waiting(Vec<(Id, u64)>),
     /// Too much waits already.
     Refused,
 }
@@ -70,7 +75,7 @@ impl Worker {
             .spawn(move || {
                 while let Some(mut job) = next(&shared) {
                     let code = compiler.compile(&mut job.plan, job.effort);
-                    if send.send((job.plan, code)).is_err() {
+                    if send.send(Finished { plan: job.plan, effort: job.effort, code }).is_err() {
                         return;
                     }
                     shared.ready.store(true, Ordering::Release);
@@ -84,23 +89,24 @@ impl Worker {
     pub fn submit(&mut self, hot: u32, mut plan: Plan, effort: Effort) -> Submitted {
         if let Some(compiler) = &mut self.here {
             let code = compiler.compile(&mut plan, effort);
-            return Submitted::Finished(Box::new((plan, code)));
+            return Submitted::Finished(Box::new(Finished { plan, effort, code }));
         }
         if self.shared.waiting.load(Ordering::Relaxed) >= WAITING {
             return Submitted::Refused;
         }
+        let entries = plan.entries().collect();
         let job = Job { hot, plan, effort };
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push(job);
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
-        Submitted::Waiting
+        Submitted::Waiting(entries)
     }
 
-    /// A plan that waits has become hotter.
+    /// An entry of a plan that waits has become hotter.
     pub fn hotter(&mut self, anchor: (Id, u64), hot: u32) {
         let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = queue.jobs.iter_mut().find(|j| j.plan.ids.first() == Some(&anchor)) {
-            job.hot = hot;
+        if let Some(job) = queue.jobs.iter_mut().find(|j| j.plan.ids.contains(&anchor)) {
+            job.hot = job.hot.max(hot);
         }
     }
 

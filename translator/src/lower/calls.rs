@@ -128,9 +128,13 @@ impl Lowerer<'_, '_> {
                 }
             }
         }
-        let left = self.left_now();
-        let left = self.b.ins().iadd_imm_s(left, -self.snap.done);
-        self.frame_store(left, offset_of!(Frame, left));
+        if !self.in_memory || self.counted != self.snap.done {
+            let left = self.left_after(self.snap.done);
+            self.frame_store(left, offset_of!(Frame, left));
+            if self.in_memory {
+                self.counted = self.snap.done;
+            }
+        }
         if matches!(op, Op::Call { .. }) {
             let rip = self.rip(self.plan.blocks[self.block].delta);
             self.state_store(rip, offset_of!(State, rip));
@@ -159,6 +163,7 @@ impl Lowerer<'_, '_> {
                     self.temps[s as usize] = None;
                     self.spilled[s as usize] = false;
                 }
+                0..8 if self.in_memory => self.cur[s as usize] = None,
                 0..8 if reach != Reach::All => {
                     let v = self.state_load(I64, super::slot_offset(s));
                     self.p(s, v);
@@ -189,6 +194,11 @@ impl Lowerer<'_, '_> {
 
     /// Takes all registers from the state.
     pub(super) fn reload(&mut self) {
+        if self.in_memory {
+            self.cur = [None; 8];
+            self.fl = Fl::Memory;
+            return;
+        }
         for r in 0..8 {
             let v = self.state_load(I32, super::slot_offset(r) + super::LOW_HALF);
             self.cur[r as usize] = Some(v);

@@ -93,7 +93,8 @@ impl Compiler {
     fn generate(&mut self, plan: &mut Plan, effort: Effort) -> Result<Code, String> {
         let begun = Instant::now();
         self.context.clear();
-        let lowered = lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host);
+        let lowered =
+            lower(&mut self.context.func, &mut self.builder, plan, self.mmu, self.host, effort == Effort::None);
         if let Some((lin, show)) = plan.show {
             self.context.set_disasm(show.asm);
             describe(plan, lin, show, &self.context.func);

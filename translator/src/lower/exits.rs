@@ -5,7 +5,7 @@ use super::{Lowerer, flags::Fl};
 use crate::frame::{Frame, exit};
 use crate::state::State;
 use core::mem::offset_of;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 
 /// Why a region is left.
@@ -34,11 +34,10 @@ pub(super) struct Exit {
     block: Block,
     /// The first parameter of `block` is the address that missed.
     address: bool,
-    kind: Kind,
     values: [Option<Value>; 8],
     fl: Fl,
-    done: i64,
-    delta: i32,
+    /// What the region returns.
+    packed: i64,
     tail: Block,
 }
 
@@ -46,12 +45,7 @@ pub(super) struct Exit {
 pub(super) struct Tail {
     block: Block,
     values: [Option<Value>; 8],
-    left: Value,
-}
-
-/// Why, how many instructions of the block are done, and the place, in one number.
-fn pack(kind: Kind, done: i64, delta: i32) -> i64 {
-    (kind as i64) << 56 | done << 32 | i64::from(delta as u32)
+    left: Option<Value>,
 }
 
 impl Lowerer<'_, '_> {
@@ -71,36 +65,35 @@ impl Lowerer<'_, '_> {
 
     fn exit_block(&mut self, kind: Kind, snapshot: Snapshot, address: bool) -> Block {
         let tail = self.tail();
-        // At an entry's head nothing has been written yet.
-        let written = if self.in_head { 0 } else { self.order.writes[self.block] };
+        let written = self.order.writes[self.block];
         let values = self.dirty_values(&Snapshot { dirty: snapshot.dirty & written, ..snapshot });
         let block = self.cold_block();
         if address {
             self.b.append_block_param(block, I64);
         }
-        let (done, delta) = (snapshot.done, snapshot.delta);
-        self.exits.push(Exit { block, address, kind, values, fl: snapshot.fl, done, delta, tail });
+        let packed = exit::pack(kind as u32, (snapshot.done - self.counted) as i32, snapshot.delta) as i64;
+        self.exits.push(Exit { block, address, values, fl: snapshot.fl, packed, tail });
         block
     }
 
     /// The common end of the block's exits: it takes the address and [`pack`]'s number.
     fn tail(&mut self) -> Block {
-        if let Some(t) = self.tail {
+        if let Some(t) = self.tail.or(self.last) {
             return t;
         }
-        let dirty = if self.in_head { 0 } else { self.order.dirty_in[self.block] & !self.order.writes[self.block] };
+        let dirty = if self.in_memory { 0 } else { self.order.dirty_in[self.block] & !self.order.writes[self.block] };
         let mut values = [None; 8];
         for (r, v) in values.iter_mut().enumerate() {
             if dirty >> r & 1 != 0 {
                 *v = Some(self.raw(r as u8));
             }
         }
-        let left = self.left_now();
+        let left = if self.in_memory { None } else { Some(self.left_now()) };
         let block = self.cold_block();
         self.b.append_block_param(block, I64);
         self.b.append_block_param(block, I64);
         self.tails.push(Tail { block, values, left });
-        self.tail = Some(block);
+        *(if self.in_memory { &mut self.last } else { &mut self.tail }) = Some(block);
         block
     }
 
@@ -135,47 +128,45 @@ impl Lowerer<'_, '_> {
         self.enter(go);
     }
 
-    /// Stores what an exit stores.
-    fn store_state(&mut self, values: &[Option<Value>; 8], fl: Fl, left: Value) {
+    /// Stores what an exit at the end of the block stores.
+    fn store_state(&mut self, values: &[Option<Value>; 8], fl: Fl) {
         for (r, v) in values.iter().enumerate() {
             if let Some(v) = v {
                 self.state_store(*v, super::slot_offset(r as u8) + super::LOW_HALF);
             }
         }
         self.spill_flags(fl);
-        self.frame_store(left, offset_of!(Frame, left));
+        let n = self.block_instructions();
+        if !self.in_memory || self.counted != n {
+            let left = self.left_after(n);
+            self.frame_store(left, offset_of!(Frame, left));
+        }
     }
 
     /// Leaves the region at the end of the block for RIP = anchor + `delta`, or for the RIP in `to`.
     pub(super) fn leave(&mut self, to: Result<i32, Value>, code: u32) {
         let snapshot = Snapshot { regs: self.cur, dirty: self.dirty, fl: self.fl, done: 0, delta: 0 };
         let values = self.dirty_values(&snapshot);
-        let left = self.left_now();
-        let n = self.block_instructions();
-        let left = self.b.ins().iadd_imm_s(left, -n);
-        self.store_state(&values, snapshot.fl, left);
+        self.store_state(&values, snapshot.fl);
         let rip = match to {
             Ok(delta) => self.rip(delta),
             Err(v) => v,
         };
         self.state_store(rip, offset_of!(State, rip));
-        let code = self.b.ins().iconst(I32, i64::from(code));
+        let code = self.b.ins().iconst(I64, exit::pack(code, 0, 0) as i64);
         self.b.ins().return_(&[code]);
     }
 
     /// Leaves the region when a helper has set RIP and owns the state: on to the next region unless `stop` says that the
     /// run loop has to look first.
     pub(super) fn leave_done(&mut self, stop: Option<Value>) {
-        let left = self.left_now();
-        let n = self.block_instructions();
-        let left = self.b.ins().iadd_imm_s(left, -n);
         let snapshot = Snapshot { regs: self.cur, dirty: self.dirty, fl: self.fl, done: 0, delta: 0 };
         let values = self.dirty_values(&snapshot);
-        self.store_state(&values, snapshot.fl, left);
-        let done = self.b.ins().iconst(I32, i64::from(exit::DONE));
+        self.store_state(&values, snapshot.fl);
+        let done = self.b.ins().iconst(I64, exit::pack(exit::DONE, 0, 0) as i64);
         let code = match stop {
             Some(stop) => {
-                let jump = self.b.ins().iconst(I32, i64::from(exit::JUMP));
+                let jump = self.b.ins().iconst(I64, exit::pack(exit::JUMP, 0, 0) as i64);
                 self.b.ins().select(stop, done, jump)
             }
             None => done,
@@ -185,7 +176,8 @@ impl Lowerer<'_, '_> {
 
     /// Emits the exits collected so far.
     pub(super) fn emit_exits(&mut self) {
-        let zero = |s: &mut Self| s.b.ins().iconst(I64, 0);
+        // Exits that differ in nothing but the place share the code that stores the flags.
+        let mut shared: Vec<(Fl, Block, Block)> = Vec::new();
         for e in std::mem::take(&mut self.exits) {
             self.enter(e.block);
             for (r, v) in e.values.iter().enumerate() {
@@ -193,10 +185,35 @@ impl Lowerer<'_, '_> {
                     self.state_store(*v, super::slot_offset(r as u8) + super::LOW_HALF);
                 }
             }
-            self.spill_flags(e.fl);
-            let address = if e.address { self.b.block_params(e.block)[0] } else { zero(self) };
-            let packed = self.b.ins().iconst(I64, pack(e.kind, e.done, e.delta));
-            self.b.ins().jump(e.tail, &[BlockArg::Value(address), BlockArg::Value(packed)]);
+            let to = match e.fl {
+                Fl::Memory => e.tail,
+                fl if !self.in_memory => {
+                    self.spill_flags(fl);
+                    e.tail
+                }
+                fl => match shared.last() {
+                    Some((last, tail, block)) if *last == fl && *tail == e.tail => *block,
+                    _ => {
+                        let block = self.cold_block();
+                        self.b.append_block_param(block, I64);
+                        self.b.append_block_param(block, I64);
+                        shared.push((fl, e.tail, block));
+                        block
+                    }
+                },
+            };
+            let address = match e.address {
+                true => self.b.block_params(e.block)[0],
+                false => self.b.ins().iconst(I64, i64::from(u32::MAX)),
+            };
+            let packed = self.b.ins().iconst(I64, e.packed);
+            self.b.ins().jump(to, &[BlockArg::Value(address), BlockArg::Value(packed)]);
+        }
+        for (fl, tail, block) in shared {
+            self.enter(block);
+            let (address, packed) = (self.b.block_params(block)[0], self.b.block_params(block)[1]);
+            self.spill_flags(fl);
+            self.b.ins().jump(tail, &[BlockArg::Value(address), BlockArg::Value(packed)]);
         }
         for t in std::mem::take(&mut self.tails) {
             self.enter(t.block);
@@ -207,15 +224,10 @@ impl Lowerer<'_, '_> {
                 }
             }
             self.frame_store(address, offset_of!(Frame, exit_addr));
-            let delta = self.b.ins().ireduce(I32, packed);
-            self.frame_store(delta, offset_of!(Frame, exit_delta));
-            let done = self.b.ins().ushr_imm_u(packed, 32);
-            let done = self.b.ins().band_imm_u(done, 0xff_ffff);
-            let left = self.b.ins().isub(t.left, done);
-            self.frame_store(left, offset_of!(Frame, left));
-            let code = self.b.ins().ushr_imm_u(packed, 56);
-            let code = self.b.ins().ireduce(I32, code);
-            self.b.ins().return_(&[code]);
+            if let Some(left) = t.left {
+                self.frame_store(left, offset_of!(Frame, left));
+            }
+            self.b.ins().return_(&[packed]);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Shift {
 }
 
 /// Who made the flags. Values have the type of width `w`; those of [`Fl::Parts`] are slots (see [`slot`]).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fl {
     /// They are in the state, perhaps lazy.
     Memory,
@@ -44,7 +44,7 @@ pub(super) enum Fl {
     Parts(Parts),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Parts {
     pub nz: Value,
     pub sp: Value,

@@ -100,6 +100,19 @@ impl Bases {
     }
 }
 
+/// Whether compiled code touches guest memory for `op`.
+pub(super) fn touches(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Load { .. }
+            | Op::Store { .. }
+            | Op::LoadRmw { .. }
+            | Op::LoadSeg { .. }
+            | Op::StoreSeg { .. }
+            | Op::LoadRmwSeg { .. }
+    ) || super::string::element(op).is_some()
+}
+
 /// A memory operation's operand, its size, and whether it needs to write.
 fn access(op: &Op) -> Option<(&Mem, u32, bool)> {
     match op {

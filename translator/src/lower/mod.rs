@@ -74,13 +74,22 @@ impl Kept {
     }
 }
 
+/// A place that a region can be entered at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Distance from the anchor.
+    pub delta: i32,
+    /// Instructions that run at most from there to the next look at the count: no fewer may be left.
+    pub need: i64,
+}
+
 /// A lowered region besides its Cranelift function.
 #[derive(Debug, Default)]
 pub struct Lowered {
     /// What the code refers to.
     pub kept: Kept,
-    /// Deltas of the entries, in the order of the entry numbers.
-    pub entries: Vec<i32>,
+    /// The entries, in the order of their numbers.
+    pub entries: Vec<Entry>,
     /// Machine code of the batches that the region calls, in the order of their numbers.
     pub batches: Vec<Vec<u8>>,
 }
@@ -213,14 +222,19 @@ struct Lowerer<'a, 'b> {
     ram: Value,
     regs: [Variable; 8],
     left: Variable,
+    /// Quick code: registers and the count live in the state and nothing but flags passes from block to block in host
+    /// registers. Exits have next to nothing to store, and the register allocator next to nothing to do.
+    in_memory: bool,
+    /// With `in_memory`: instructions of the running block that the count in the state has been lowered by.
+    counted: i64,
     /// Cranelift's block for each block of the plan.
     blocks: Vec<Block>,
     signatures: [Option<SigRef>; 8],
     kept: Kept,
     exits: Vec<exits::Exit>,
     tails: Vec<exits::Tail>,
-    /// The code before the first block is being emitted.
-    in_head: bool,
+    /// With `in_memory`: the end of all exits.
+    last: Option<Block>,
     trace_calls: bool,
 
     // The block being lowered.
@@ -251,17 +265,26 @@ struct Lowerer<'a, 'b> {
     batches: Vec<Vec<u8>>,
 }
 
-/// The signature of every region: `fn(state, entry number) -> exit code`.
+/// The signature of every region: `fn(state, entry number) -> exit`; see [`exit`] for what it returns.
 pub fn signature(convention: CallConv) -> Signature {
     let mut s = Signature::new(convention);
     s.params = vec![AbiParam::new(I64), AbiParam::new(I64)];
-    s.returns = vec![AbiParam::new(I32)];
+    s.returns = vec![AbiParam::new(I64)];
     s
 }
 
-/// Lowers a plan into `func`. The plan gains copies of blocks.
-pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Plan, mmu: Mmu, host: Host) -> Lowered {
-    describe::split_entries(plan);
+/// Lowers a plan into `func`. The plan gains copies of blocks, unless the code is to be quick to make rather than to run.
+pub fn lower(
+    func: &mut Function,
+    fc: &mut FunctionBuilderContext,
+    plan: &mut Plan,
+    mmu: Mmu,
+    host: Host,
+    quick: bool,
+) -> Lowered {
+    if !quick {
+        describe::split_entries(plan);
+    }
     let plan = &*plan;
     func.signature = signature(host.convention);
     func.name = UserFuncName::user(0, 0);
@@ -289,12 +312,14 @@ pub fn lower(func: &mut Function, fc: &mut FunctionBuilderContext, plan: &mut Pl
         ram: st,
         regs,
         left,
+        in_memory: quick,
+        counted: 0,
         blocks,
         signatures: [None; 8],
         kept: Kept::default(),
         exits: Vec::new(),
         tails: Vec::new(),
-        in_head: true,
+        last: None,
         trace_calls: log::log_enabled!(log::Level::Trace),
         block: 0,
         left_value: None,
@@ -382,7 +407,10 @@ impl Lowerer<'_, '_> {
                 if let Some(v) = self.cur[s as usize] {
                     return v;
                 }
-                let v = self.b.use_var(self.regs[s as usize]);
+                let v = match self.in_memory {
+                    true => self.state_load(I32, slot_offset(s) + LOW_HALF),
+                    false => self.b.use_var(self.regs[s as usize]),
+                };
                 self.cur[s as usize] = Some(v);
                 v
             }
@@ -406,8 +434,13 @@ impl Lowerer<'_, '_> {
             0..8 => {
                 let v = self.fit(I32, v);
                 self.cur[s as usize] = Some(v);
-                self.written |= 1 << s;
-                self.dirty |= 1 << s;
+                if self.in_memory {
+                    // Nothing in the instruction can fault any more: see the rule in [`crate::ir`].
+                    self.state_store(v, slot_offset(s) + LOW_HALF);
+                } else {
+                    self.written |= 1 << s;
+                    self.dirty |= 1 << s;
+                }
             }
             slot::TEMP.. => {
                 self.temps[s as usize] = Some(v);
@@ -431,12 +464,22 @@ impl Lowerer<'_, '_> {
         v
     }
 
+    /// Instructions left when `done` of the block's are.
+    fn left_after(&mut self, done: i64) -> Value {
+        if self.in_memory {
+            let left = self.frame_load(I64, offset_of!(Frame, left));
+            return self.b.ins().iadd_imm_s(left, self.counted - done);
+        }
+        let left = self.left_now();
+        self.b.ins().iadd_imm_s(left, -done)
+    }
+
     fn block_instructions(&self) -> i64 {
         self.plan.blocks[self.block].marks.len() as i64
     }
 
-    /// Loads what the whole region needs and goes to the entry asked for. Returns the deltas of the entries.
-    fn head(&mut self, number: Value) -> Vec<i32> {
+    /// Loads what accesses to guest memory need.
+    fn find_memory(&mut self) {
         match self.mmu {
             Mmu::Window => {
                 self.perm = self.frame_load(I64, offset_of!(Frame, perm));
@@ -447,14 +490,21 @@ impl Lowerer<'_, '_> {
                 self.ram = self.frame_load(I64, offset_of!(Frame, ram));
             }
         }
-        for r in 0..8 {
-            let v = self.state_load(I32, slot_offset(r) + LOW_HALF);
-            self.b.def_var(self.regs[r as usize], v);
+    }
+
+    /// Loads what the whole region needs and goes to the entry asked for.
+    fn head(&mut self, number: Value) -> Vec<Entry> {
+        if !self.in_memory {
+            let left = self.frame_load(I64, offset_of!(Frame, left));
+            self.find_memory();
+            for r in 0..8 {
+                let v = self.state_load(I32, slot_offset(r) + LOW_HALF);
+                self.b.def_var(self.regs[r as usize], v);
+            }
+            self.b.def_var(self.left, left);
         }
-        let left = self.frame_load(I64, offset_of!(Frame, left));
-        self.b.def_var(self.left, left);
         let all: Vec<usize> = (0..self.plan.blocks.len()).filter(|i| self.plan.blocks[*i].entry).collect();
-        let stubs: Vec<Block> = all.iter().map(|_| self.b.create_block()).collect();
+        let stubs: Vec<Block> = all.iter().map(|i| self.blocks[*i]).collect();
         if let [only] = stubs[..] {
             self.b.ins().jump(only, &[]);
         } else {
@@ -464,36 +514,21 @@ impl Lowerer<'_, '_> {
             }
             s.emit(&mut self.b, number, stubs[0]);
         }
-        for (i, stub) in all.iter().zip(&stubs) {
-            self.enter(*stub);
-            let delta = self.plan.blocks[*i].delta;
-            let rip = self.state_load(I64, offset_of!(State, rip));
-            let base = if delta == 0 {
-                rip
-            } else {
-                let base = self.b.ins().ireduce(I32, rip);
-                let base = self.b.ins().iadd_imm_s(base, -i64::from(delta));
-                self.b.ins().uextend(I64, base)
-            };
-            self.frame_store(base, offset_of!(Frame, rip_base));
-            self.snap = Snapshot { regs: [None; 8], dirty: 0, fl: Fl::Memory, done: 0, delta };
-            self.left_value = Some(left);
-            self.tail = None;
-            self.need(self.order.need[*i], self.blocks[*i]);
-        }
-        all.iter().map(|i| self.plan.blocks[*i].delta).collect()
+        all.iter().map(|i| Entry { delta: self.plan.blocks[*i].delta, need: self.order.need[*i] }).collect()
     }
 
     /// Goes on to `to` if `n` instructions may still run from this instruction on; otherwise leaves before it.
     fn need(&mut self, n: i64, to: Block) {
         let out = self.exit_before(Kind::Budget);
-        let left = self.left_now();
+        let (left, n) = match self.in_memory {
+            true => (self.frame_load(I64, offset_of!(Frame, left)), n - self.counted),
+            false => (self.left_now(), n),
+        };
         let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, n + self.snap.done);
         self.b.ins().brif(enough, to, &[], out, &[]);
     }
 
     fn body(&mut self) {
-        self.in_head = false;
         let sequence = self.order.sequence.clone();
         let mut flags_out: Vec<Option<Fl>> = vec![None; self.plan.blocks.len()];
         for i in sequence {
@@ -536,7 +571,8 @@ impl Lowerer<'_, '_> {
         self.left_value = None;
         self.cur = [None; 8];
         self.written = 0;
-        self.dirty = self.order.dirty_in[i];
+        self.dirty = if self.in_memory { 0 } else { self.order.dirty_in[i] };
+        self.counted = 0;
         self.tail = None;
         self.fl = match (self.order.inherits[i].and_then(|p| flags_out[p]), self.order.described[i]) {
             (Some(fl), _) => fl,
@@ -545,6 +581,9 @@ impl Lowerer<'_, '_> {
         };
         let block = &self.plan.blocks[i];
         self.runs = Rc::clone(&self.order.runs[i]);
+        if self.in_memory && (!self.runs.is_empty() || block.ops.iter().any(memory::touches)) {
+            self.find_memory();
+        }
         self.groups = memory::groups(block, &self.runs, self.plan.model, self.plan.mode);
         self.checked.clear();
         self.stop = None;
@@ -606,6 +645,10 @@ impl Lowerer<'_, '_> {
 
     /// Sets the variables for the blocks that follow.
     fn commit(&mut self) {
+        if self.in_memory {
+            self.count_all();
+            return;
+        }
         for r in 0..8 {
             if self.written >> r & 1 != 0
                 && let Some(v) = self.cur[r]
@@ -617,6 +660,16 @@ impl Lowerer<'_, '_> {
         let n = self.block_instructions();
         let left = self.b.ins().iadd_imm_s(left, -n);
         self.b.def_var(self.left, left);
+    }
+
+    /// With `in_memory`: takes what is left of the running block off the count.
+    fn count_all(&mut self) {
+        let n = self.block_instructions();
+        if self.counted != n {
+            let left = self.left_after(n);
+            self.frame_store(left, offset_of!(Frame, left));
+            self.counted = n;
+        }
     }
 
     /// Where a static edge goes: a block of the region, or out.

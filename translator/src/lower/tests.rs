@@ -88,10 +88,14 @@ fn golden(name: &str, mmu: Mmu, starts: &[usize], f: impl FnOnce(&mut CodeAssemb
         convention: cranelift_codegen::isa::CallConv::SystemV,
         frontend: isa.frontend_config(),
     };
-    let mut func = Function::new();
-    lower(&mut func, &mut FunctionBuilderContext::new(), &mut plan, mmu, host);
-    cranelift_codegen::verify_function(&func, &*isa).expect("valid IR");
-    writeln!(text, "\n{}", func.display()).expect("a string takes everything");
+    let mut enterable = plan.clone();
+    enterable.blocks.iter_mut().for_each(|b| b.entry = true);
+    for (title, plan, quick) in [("optimised", &mut plan, false), ("quick", &mut enterable, true)] {
+        let mut func = Function::new();
+        lower(&mut func, &mut FunctionBuilderContext::new(), plan, mmu, host, quick);
+        cranelift_codegen::verify_function(&func, &*isa).expect("valid IR");
+        writeln!(text, "\n; {title}\n{}", func.display()).expect("a string takes everything");
+    }
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.clif"));
     if std::env::var_os("RING86_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");

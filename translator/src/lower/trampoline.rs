@@ -2,7 +2,7 @@
 //! cranelift-jit's module, which frees everything or nothing, is the right home for it.
 
 use super::{compile, signature};
-use crate::frame::Frame;
+use crate::frame::{Frame, exit};
 use crate::state::State;
 use core::mem::offset_of;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -28,8 +28,12 @@ pub struct Jump {
     pub entry: u32,
     /// Number of the region.
     pub region: u32,
+    /// Distance of the entry from the region's anchor.
+    pub delta: i32,
+    /// Instructions that run at least: with fewer left it is the interpreter's turn.
+    pub need: u16,
     /// 1 if the region lies in global pages alone.
-    pub global: u64,
+    pub global: u16,
 }
 
 /// The tag of a place.
@@ -42,8 +46,8 @@ pub fn index(rip: u64) -> usize {
     (rip ^ rip >> 12) as usize & (JUMPS - 1)
 }
 
-/// Address of the trampoline: `fn(state, code, entry number) -> exit code`. It calls the region, and as long as
-/// regions end in [`crate::frame::exit::JUMP`] goes on with the one that the jump cache knows for RIP.
+/// Address of the trampoline: `fn(state, &Jump) -> exit`. It calls the region, and as long as regions end in
+/// [`crate::frame::exit::JUMP`] goes on with the one that the jump cache knows for RIP.
 ///
 /// # Errors
 /// If there is no code generator for this host.
@@ -60,29 +64,46 @@ fn build() -> Result<usize, String> {
     let mut context = module.make_context();
     let region = signature(convention);
     context.func.signature.call_conv = convention;
-    context.func.signature.params = vec![AbiParam::new(I64); 3];
-    context.func.signature.returns = vec![AbiParam::new(I32)];
+    context.func.signature.params = vec![AbiParam::new(I64); 2];
+    context.func.signature.returns = vec![AbiParam::new(I64)];
     let mut fc = FunctionBuilderContext::new();
     let mut b = FunctionBuilder::new(&mut context.func, &mut fc);
-    let (head, run, next, probe, done) =
+    let (head, run, enough, next, done) =
         (b.create_block(), b.create_block(), b.create_block(), b.create_block(), b.create_block());
     b.append_block_params_for_function_params(head);
-    for _ in 0..2 {
-        b.append_block_param(run, I64);
+    for block in [run, done] {
+        b.append_block_param(block, I64);
     }
-    b.append_block_param(done, I32);
+    b.append_block_param(run, I64);
+    let trusted = MemFlagsData::trusted();
+    let frame = |field: usize| (offset_of!(State, frame) + field) as i32;
     b.switch_to_block(head);
-    let [st, code, entry] = b.block_params(head)[..] else { return Err("three parameters".into()) };
-    b.ins().jump(run, &[BlockArg::Value(code), BlockArg::Value(entry)]);
+    let [st, jump] = b.block_params(head)[..] else { return Err("two parameters".into()) };
+    let rip = b.ins().load(I64, trusted, st, offset_of!(State, rip) as i32);
+    b.ins().jump(run, &[BlockArg::Value(jump), BlockArg::Value(rip)]);
 
     b.switch_to_block(run);
-    let (code, entry) = (b.block_params(run)[0], b.block_params(run)[1]);
+    let (at, rip) = (b.block_params(run)[0], b.block_params(run)[1]);
+    let delta = b.ins().uload32(trusted, at, offset_of!(Jump, delta) as i32);
+    let base = b.ins().isub(rip, delta);
+    let base = b.ins().ireduce(I32, base);
+    let base = b.ins().uextend(I64, base);
+    b.ins().store(trusted, base, st, frame(offset_of!(Frame, rip_base)));
+    let left = b.ins().load(I64, trusted, st, frame(offset_of!(Frame, left)));
+    let need = b.ins().uload16(I64, trusted, at, offset_of!(Jump, need) as i32);
+    let budget = b.ins().iconst(I64, exit::pack(exit::BUDGET, 0, 0) as i64);
+    let budget = b.ins().bor(budget, delta);
+    let fits = b.ins().icmp(IntCC::SignedGreaterThanOrEqual, left, need);
+    b.ins().brif(fits, enough, &[], done, &[BlockArg::Value(budget)]);
+
+    b.switch_to_block(enough);
+    let code = b.ins().load(I64, trusted, at, offset_of!(Jump, code) as i32);
+    let entry = b.ins().uload32(trusted, at, offset_of!(Jump, entry) as i32);
     let sig = b.import_signature(region);
     let call = b.ins().call_indirect(sig, code, &[st, entry]);
     let why = b.inst_results(call)[0];
     b.ins().brif(why, done, &[BlockArg::Value(why)], next, &[]);
 
-    let trusted = MemFlagsData::trusted();
     b.switch_to_block(next);
     let rip = b.ins().load(I64, trusted, st, offset_of!(State, rip) as i32);
     let mode = b.ins().uload32(trusted, st, offset_of!(State, mode) as i32);
@@ -92,18 +113,12 @@ fn build() -> Result<usize, String> {
     let mixed = b.ins().bxor(mixed, rip);
     let mixed = b.ins().band_imm_u(mixed, (JUMPS - 1) as i64);
     let at = b.ins().imul_imm_u(mixed, size_of::<Jump>() as i64);
-    let jumps = (offset_of!(State, frame) + offset_of!(Frame, jumps)) as i32;
-    let table = b.ins().load(I64, trusted, st, jumps);
+    let table = b.ins().load(I64, trusted, st, frame(offset_of!(Frame, jumps)));
     let at = b.ins().iadd(table, at);
     let have = b.ins().load(I64, trusted, at, offset_of!(Jump, tag) as i32);
     let hit = b.ins().icmp(IntCC::Equal, have, want);
-    let zero = b.ins().iconst(I32, 0);
-    b.ins().brif(hit, probe, &[], done, &[BlockArg::Value(zero)]);
-
-    b.switch_to_block(probe);
-    let code = b.ins().load(I64, trusted, at, offset_of!(Jump, code) as i32);
-    let entry = b.ins().uload32(trusted, at, offset_of!(Jump, entry) as i32);
-    b.ins().jump(run, &[BlockArg::Value(code), BlockArg::Value(entry)]);
+    let zero = b.ins().iconst(I64, 0);
+    b.ins().brif(hit, run, &[BlockArg::Value(at), BlockArg::Value(rip)], done, &[BlockArg::Value(zero)]);
 
     b.switch_to_block(done);
     let why = b.block_params(done)[0];

@@ -466,7 +466,7 @@ pub struct Machine {
 
 /// The tiers: name and configuration.
 pub fn tiers() -> Vec<(&'static str, Config)> {
-    let base = Config { synchronous: true, code_cache: 16 << 20, ..Config::default() };
+    let base = Config { synchronous: true, quick_first: false, code_cache: 16 << 20, ..Config::default() };
     let one = Config { threshold: 1, ..base };
     let few = Config { threshold: 3, ..base };
     vec![
@@ -477,7 +477,8 @@ pub fn tiers() -> Vec<(&'static str, Config)> {
         ("normal, table, speed", Config { mmu: Mmu::Table, ..few }),
         ("normal, window, none", Config { optimise: false, ..few }),
         ("single, table, speed", Config { block_limit: 1, mmu: Mmu::Table, ..one }),
-        ("background, window, speed", Config { synchronous: false, ..few }),
+        ("background, window, quick first", Config { synchronous: false, quick_first: true, ..few }),
+        ("quick first, window", Config { quick_first: true, ..one }),
     ]
 }
 
