@@ -190,12 +190,10 @@ impl State {
         self.set_cf(cf);
     }
 
-    /// Recomputes the segments as compiled code checks them.
-    pub(crate) fn update_bounds(&mut self) {
+    /// Recomputes a segment as compiled code checks it.
+    pub(crate) fn update_bounds(&mut self, n: SegReg) {
         let checks_rights = self.cr0 & crate::state::cr::PE != 0 && self.sys_flags & eflags::VM == 0;
-        for n in SegReg::ALL {
-            self.frame.segs[n as usize] = bounds(&self.segs[n as usize], checks_rights);
-        }
+        self.frame.segs[n as usize] = bounds(&self.segs[n as usize], checks_rights);
     }
 }
 

@@ -550,9 +550,12 @@ impl State {
     }
     /// Sets all of EFLAGS and what derives from it. Bits the architecture reserves must be masked by the caller.
     pub fn set_eflags(&mut self, f: u32) {
+        const MODE: u32 = eflags::TF | eflags::RF | eflags::AC | eflags::VM | eflags::IOPL;
         self.set_arith_flags(f);
-        self.sys_flags = f & !(eflags::ARITH | eflags::ONE);
-        self.update_mode();
+        let old = std::mem::replace(&mut self.sys_flags, f & !(eflags::ARITH | eflags::ONE));
+        if (old ^ f) & MODE != 0 {
+            self.update_mode();
+        }
     }
     /// I/O privilege level.
     pub fn iopl(&self) -> u8 {
@@ -568,13 +571,37 @@ impl State {
     }
     /// Recomputes [`State::mode`] after a change of CS, SS, DS..., CPL, EFLAGS, CR0, CR4 or DR7.
     pub fn update_mode(&mut self) {
+        self.mode = self.mode_bits();
+        for n in SegReg::ALL {
+            self.update_segment(n);
+        }
+    }
+
+    /// As [`State::update_mode`] when of the segments only `segs` have changed, and neither CR0.PE nor EFLAGS.VM.
+    pub(crate) fn update_mode_for(&mut self, segs: &[SegReg]) {
+        const SEGMENTS: u32 = (mode::FLAT * 0x3f) | mode::CODE32 | mode::STACK32;
+        self.mode = self.mode_bits() | self.mode & SEGMENTS;
+        for n in segs {
+            self.update_segment(*n);
+        }
+    }
+
+    /// What derives from one segment register alone.
+    pub(crate) fn update_segment(&mut self, n: SegReg) {
+        let s = &self.segs[n as usize];
+        let bit = mode::FLAT << n as u32;
+        self.mode = if s.is_flat() { self.mode | bit } else { self.mode & !bit };
+        match n {
+            SegReg::Cs => self.mode = if s.big() { self.mode | mode::CODE32 } else { self.mode & !mode::CODE32 },
+            SegReg::Ss => self.mode = if s.big() { self.mode | mode::STACK32 } else { self.mode & !mode::STACK32 },
+            _ => {}
+        }
+        self.update_bounds(n);
+    }
+
+    /// The mode bits that derive from something else than a segment.
+    fn mode_bits(&self) -> u32 {
         let mut m = 0;
-        if self.segs[1].big() {
-            m |= mode::CODE32;
-        }
-        if self.segs[2].big() {
-            m |= mode::STACK32;
-        }
         if self.cr0 & cr::PE != 0 {
             m |= mode::PE;
         }
@@ -602,7 +629,7 @@ impl State {
         let align = self.cpl == 3 && self.cr0 & cr::AM != 0 && self.sys_flags & eflags::AC != 0;
         let mut data_bp = false;
         let mut code_bp = false;
-        for i in 0..4 {
+        for i in (0..4).filter(|_| self.dr[7] & 0xff != 0) {
             if self.dr[7] >> (i * 2) & 3 != 0 {
                 if self.dr[7] >> (16 + i * 4) & 3 == 0 {
                     code_bp = true;
@@ -618,12 +645,6 @@ impl State {
         if code_bp || self.sys_flags & (eflags::TF | eflags::RF) != 0 {
             m |= mode::STEP;
         }
-        for (i, s) in self.segs.iter().enumerate() {
-            if s.is_flat() {
-                m |= mode::FLAT << i;
-            }
-        }
-        self.mode = m;
-        self.update_bounds();
+        m
     }
 }

@@ -221,7 +221,11 @@ impl Cpu {
         self.state.sys_flags &= !cleared;
         self.set_cs(&cs, new_cpl);
         self.state.rip = ip;
-        self.state.update_mode();
+        if v86 {
+            self.state.update_mode();
+        } else {
+            self.state.update_mode_for(&[SegReg::Cs, SegReg::Ss]);
+        }
         Ok(())
     }
 }

@@ -93,6 +93,7 @@ impl Cpu {
             self.check_ip(&cs.segment(), ip, 0)?;
             self.mark_accessed(bus, &mut cs)?;
             self.set_cs(&cs, cpl);
+            self.state.update_mode_for(&[SegReg::Cs]);
             self.state.rip = ip;
             self.set_sp(self.state.gpr(slot::RSP).wrapping_add(3 * size));
         } else {
@@ -127,6 +128,7 @@ impl Cpu {
         self.state.set_gpr(slot::RSP, u64::from(sp));
         self.state.rip = ip;
         self.load_flags(image, !0);
+        self.state.update_mode();
         Ok(())
     }
 

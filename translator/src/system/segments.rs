@@ -89,8 +89,13 @@ impl Cpu {
             self.mark_accessed(bus, &mut d)?;
             d.segment()
         };
-        self.state.segs[seg as usize] = new;
-        self.state.update_mode();
+        let old = std::mem::replace(&mut self.state.segs[seg as usize], new);
+        // The 8086 loads CS this way too; nothing else does.
+        if seg == SegReg::Cs {
+            self.state.update_mode();
+        } else if (old.base, old.limit, old.attr) != (new.base, new.limit, new.attr) {
+            self.state.update_segment(seg);
+        }
         Ok(())
     }
 
@@ -197,13 +202,15 @@ impl Cpu {
         Ok(self.visible_descriptor(bus, sel)?.is_some_and(|d| d.is_writable()))
     }
 
-    /// After a return to an outer privilege: data segments that it may not use become null (SDM vol. 3, 5.8.6).
+    /// After a return to an outer privilege: data segments that it may not use become null (SDM vol. 3, 5.8.6). The
+    /// caller updates the mode bits of CS and SS.
     pub(super) fn drop_inner_segments(&mut self) {
         for seg in [SegReg::Es, SegReg::Ds, SegReg::Fs, SegReg::Gs] {
             let s = &self.state.segs[seg as usize];
             let conforming = s.attr & (attr::CODE | attr::EC) == attr::CODE | attr::EC;
             if s.present() && !conforming && s.dpl() < self.state.cpl {
                 self.state.segs[seg as usize] = self.null_segment(seg, 0);
+                self.state.update_segment(seg);
             }
         }
     }

@@ -3,8 +3,9 @@
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
+use crate::mmu::shadow;
 use crate::model::Model;
-use crate::state::{SegReg, Segment, attr};
+use crate::state::{SegReg, Segment, attr, mode};
 
 const RSP: u8 = crate::state::slot::RSP;
 
@@ -41,6 +42,12 @@ impl Cpu {
 
     /// Reads `osize` bytes at `delta` above the stack pointer; nothing moves.
     pub(crate) fn stack_read(&mut self, bus: &mut dyn Bus, delta: u64, osize: u8) -> Res<u32> {
+        const FLAT32: u32 = mode::FLAT << SegReg::Ss as u32 | mode::STACK32;
+        if osize == 4 && self.state.mode & (FLAT32 | mode::CHECKED) == FLAT32 {
+            let at = self.state.gpr(RSP).wrapping_add(delta) & 0xffff_ffff;
+            let user = self.user();
+            return self.read_lin::<u32>(bus, at, user);
+        }
         let at = self.state.gpr(RSP).wrapping_add(delta) & self.sp_mask();
         if osize == 2 {
             self.read_seg::<u16>(bus, SegReg::Ss, at).map(u32::from)
@@ -69,9 +76,30 @@ impl Cpu {
         Ok(s.base.wrapping_add(off) & 0xffff_ffff)
     }
 
+    /// [`Cpu::push_frame`] on a flat stack inside one page of RAM that can be written: what kernels have.
+    fn push_plain(&mut self, st: &Stack, osize: u8, values: &[u32]) -> Option<u64> {
+        let len = 4 * values.len() as u64;
+        let low = st.sp.wrapping_sub(len) & 0xffff_ffff;
+        let checked = st.user || self.state.dr[7] & 0xff != 0;
+        if osize != 4 || checked || !st.seg.is_flat() || !st.seg.big() || (low & 0xfff) + len > 4096 {
+            return None;
+        }
+        let e = self.shadow.get(0, low);
+        if e & (shadow::W | shadow::IO) != shadow::W || st.seg.attr & attr::CODE != 0 {
+            return None;
+        }
+        for (v, i) in values.iter().rev().zip(0..) {
+            self.ram.write::<u32>(((e & !0xfff) | (low & 0xfff)) as usize + 4 * i, *v);
+        }
+        Some(low)
+    }
+
     /// Pushes `values`, first one first, `osize` bytes each, on `st`. Everything is checked before anything is written.
     /// Returns the new ESP, which the caller commits.
     pub(super) fn push_frame(&mut self, bus: &mut dyn Bus, st: &Stack, osize: u8, values: &[u32]) -> Res<u64> {
+        if let Some(sp) = self.push_plain(st, osize, values) {
+            return Ok(sp);
+        }
         let m = mask(&st.seg);
         let size = u64::from(osize);
         let at = |i: usize| st.sp.wrapping_sub(size * (i as u64 + 1)) & m;

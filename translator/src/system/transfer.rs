@@ -242,7 +242,7 @@ impl Cpu {
         self.state.set_gpr(slot::RSP, old & 0xffff_ffff & !m | sp & m);
         self.state.rip = ip;
         self.drop_inner_segments();
-        self.state.update_mode();
+        self.state.update_mode_for(&[SegReg::Cs, SegReg::Ss]);
     }
 
     /// RET far, dropping `imm` bytes of parameters.
