@@ -246,6 +246,13 @@ impl Engine {
     fn drop_region(&mut self, id: RegionId) {
         let Some(region) = self.regions.get_mut(id as usize).and_then(Option::take) else { return };
         self.stats.dropped += 1;
+        self.forget_jumps(id);
+        self.graveyard.push((region.piece, region.kept));
+        self.free.push(id);
+    }
+
+    /// Takes a region out of the jump cache.
+    fn forget_jumps(&mut self, id: RegionId) {
         let jumps = &mut self.jumps;
         for filled in &mut self.filled {
             filled.retain(|i| {
@@ -257,8 +264,6 @@ impl Engine {
                 !gone
             });
         }
-        self.graveyard.push((region.piece, region.kept));
-        self.free.push(id);
     }
 
     fn bury(&mut self) {
@@ -407,7 +412,8 @@ impl Cpu {
         let Some(e) = self.engine.as_mut().filter(|e| e.config.optimise && e.config.quick_first) else { return };
         let Some(region) = e.regions.get_mut(id as usize).and_then(Option::as_mut) else { return };
         region.samples = region.samples.saturating_add(1);
-        if region.effort != Effort::None || region.samples < HOT_SAMPLES {
+        // Other places of the region follow ever more rarely: most of what they need has been optimised with the first.
+        if region.effort != Effort::None || region.samples < HOT_SAMPLES || !region.samples.is_power_of_two() {
             return;
         }
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
@@ -580,10 +586,7 @@ impl Cpu {
             }
         };
         let better = effort == Effort::Speed;
-        if better {
-            // Places that go to the quick region have to be looked up again.
-            e.clear_jumps();
-        }
+        let mut replaced = Vec::new();
         for (n, (block, _)) in plan.ids.iter().enumerate() {
             let b = self.blocks.get_mut(*block);
             b.profile.regions.push(id);
@@ -595,8 +598,16 @@ impl Cpu {
             // The anchor's own region replaces one that merely passes through it, and optimised code replaces quick code.
             if let Some(entry) = entry
                 && (n == 0 || b.profile.native.is_none_or(|(old, _)| better && quick(old)))
+                && let Some((old, _)) = b.profile.native.replace((id, entry as u32))
             {
-                b.profile.native = Some((id, entry as u32));
+                replaced.push(old);
+            }
+        }
+        if let Some(e) = &mut self.engine {
+            // Their places have to be looked up again.
+            replaced.dedup();
+            for old in replaced {
+                e.forget_jumps(old);
             }
         }
     }

@@ -14,7 +14,7 @@ use cranelift_module::{Linkage, Module, default_libcall_names};
 use std::sync::OnceLock;
 
 /// Entries of the jump cache.
-pub const JUMPS: usize = 1 << 12;
+pub const JUMPS: usize = 1 << 14;
 
 /// One entry of the jump cache.
 #[derive(Clone, Copy, Debug, Default)]
