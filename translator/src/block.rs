@@ -54,6 +54,10 @@ pub struct Profile {
     pub pending: bool,
     /// Regions that contain it.
     pub regions: Vec<RegionId>,
+    /// How often the threshold for compilation is doubled, since this code changes again and again.
+    pub patience: u8,
+    /// Instructions, by number, whose loads and stores often missed in compiled code.
+    pub resume: Vec<u16>,
 }
 
 impl Profile {
@@ -108,16 +112,8 @@ const MAX_BYTES: usize = 96 << 20;
 #[derive(Default)]
 struct CodePage {
     blocks: Vec<Id>,
-    /// One bit for each 64 bytes that a block may cover: stores elsewhere in the page need no search. DOS programs keep
-    /// code, data and stack in one page.
-    lines: u64,
-}
-
-/// The 64-byte lines that `len` bytes from offset `start` of a page touch, one bit each; the page's end cuts it short.
-fn lines(start: u64, len: u64) -> u64 {
-    let first = (start & 0xfff) >> 6;
-    let last = ((start & 0xfff) + len.max(1) - 1).min(0xfff) >> 6;
-    u64::MAX >> (63 - (last - first)) << first
+    /// Chunks are marked that belong to blocks which went away through another page.
+    stale: bool,
 }
 
 impl Block {
@@ -126,11 +122,15 @@ impl Block {
         u64::from(self.len).saturating_sub(4096 - (key.at & 0xfff))
     }
 
-    /// The lines of the page at RAM offset `page` that the block covers. Both of its linear pages may be this one.
-    fn lines_in(&self, key: Key, page: u64) -> u64 {
-        let head = if key.at & !0xfff == page { lines(key.at, u64::from(self.len)) } else { 0 };
-        let tail = if self.tail == Some(page) { lines(0, self.tail_len(key)) } else { 0 };
-        head | tail
+    /// Marks the bytes of the page at RAM offset `page` that the block was made from. Both of its linear pages may be
+    /// this one.
+    fn note_in(&self, key: Key, page: u64, mem: &Memory) {
+        if key.at & !0xfff == page {
+            mem.note_code(key.at, u64::from(self.len).min(4096 - (key.at & 0xfff)));
+        }
+        if self.tail == Some(page) {
+            mem.note_code(page, self.tail_len(key));
+        }
     }
 
     /// Whether the block was made from any of RAM bytes `off..off + len` of the page at `page`.
@@ -267,10 +267,8 @@ impl BlockCache {
             }
         };
         for page in pages {
-            let covered = self.blocks[id as usize].lines_in(key, page);
-            let entry = self.pages.entry(page).or_default();
-            entry.blocks.push(id);
-            entry.lines |= covered;
+            self.blocks[id as usize].note_in(key, page, mem);
+            self.pages.entry(page).or_default().blocks.push(id);
         }
         self.map.insert(key, id);
         id
@@ -304,6 +302,7 @@ impl BlockCache {
     pub fn clear(&mut self, mem: &Memory) {
         for page in self.pages.keys() {
             mem.set_code(*page, false);
+            mem.forget_code(*page);
         }
         for b in &self.blocks {
             self.dead.extend(&b.profile.regions);
@@ -321,32 +320,34 @@ impl BlockCache {
     /// running one was among them. A page left without blocks is no longer code.
     pub fn invalidate(&mut self, off: u64, len: u64, mem: &Memory) -> (u64, bool) {
         let page = off & !0xfff;
-        let Some(p) = self.pages.get_mut(&page) else { return (0, false) };
-        if p.lines & lines(off, len) == 0 {
+        if !mem.has_code(off, len) {
             return (0, false);
         }
-        p.lines = 0;
+        let Some(p) = self.pages.get_mut(&page) else { return (0, false) };
         let (mut dropped, mut running) = (0, false);
-        let mut i = 0;
         let mut gone: Vec<Id> = Vec::new();
-        while i < p.blocks.len() {
-            let id = p.blocks[i];
-            let b = &self.blocks[id as usize];
-            let Some(key) = b.key else {
-                p.blocks.swap_remove(i);
-                continue;
-            };
-            if b.overlaps(key, page, off, len) {
-                p.blocks.swap_remove(i);
-                gone.push(id);
-            } else {
-                p.lines |= b.lines_in(key, page);
-                i += 1;
+        let blocks = &self.blocks;
+        p.blocks.retain(|id| {
+            let b = &blocks[*id as usize];
+            let hit = b.key.is_some_and(|key| b.overlaps(key, page, off, len));
+            if hit {
+                gone.push(*id);
             }
-        }
+            !hit && b.key.is_some()
+        });
         if p.blocks.is_empty() {
             self.pages.remove(&page);
             mem.set_code(page, false);
+            mem.forget_code(page);
+        } else if p.stale || !gone.is_empty() {
+            p.stale = false;
+            mem.forget_code(page);
+            for id in &p.blocks {
+                let b = &blocks[*id as usize];
+                if let Some(key) = b.key {
+                    b.note_in(key, page, mem);
+                }
+            }
         }
         for id in gone {
             dropped += 1;
@@ -359,9 +360,11 @@ impl BlockCache {
                 for other in others {
                     if let Some(q) = self.pages.get_mut(&other) {
                         q.blocks.retain(|x| *x != id);
+                        q.stale = true;
                         if q.blocks.is_empty() {
                             self.pages.remove(&other);
                             mem.set_code(other, false);
+                            mem.forget_code(other);
                         }
                     }
                 }
@@ -373,6 +376,29 @@ impl BlockCache {
             self.free.push(id);
         }
         (dropped, running)
+    }
+
+    /// The instruction at RAM offset `at` often misses in compiled code: from now on the blocks that contain it are
+    /// compiled so that the region goes on there. Returns the regions that they are in now.
+    pub fn let_resume(&mut self, at: u64, mode: u32) -> Vec<RegionId> {
+        let mut regions = Vec::new();
+        let Some(page) = self.pages.get(&(at & !0xfff)) else { return regions };
+        for id in &page.blocks {
+            let Some(b) = self.blocks.get_mut(*id as usize) else { continue };
+            let Some(key) = b.key.filter(|key| key.mode == mode && key.at <= at) else { continue };
+            let Some(n) = b.marks.iter().position(|m| key.at + u64::from(m.offset) == at) else { continue };
+            if b.profile.resume.contains(&(n as u16)) {
+                continue;
+            }
+            let sites = crate::lower::resume::sites(&b.ops, &b.marks, n);
+            if !sites.is_empty() {
+                b.profile.resume.extend(sites);
+                b.profile.resume.sort_unstable();
+                b.profile.resume.dedup();
+                regions.extend(&b.profile.regions);
+            }
+        }
+        regions
     }
 
     /// Number of blocks held.
@@ -387,16 +413,30 @@ impl BlockCache {
 }
 
 #[cfg(test)]
-mod line_tests {
-    use super::lines;
+mod tests {
+    use super::*;
+    use crate::pins::Pins;
+    use std::sync::Arc;
 
     #[test]
-    fn a_range_touches_its_lines() {
-        assert_eq!(lines(0x1000, 1), 1);
-        assert_eq!(lines(0x103f, 2), 0b11);
-        assert_eq!(lines(0x1fff, 1), 1 << 63);
-        assert_eq!(lines(0x1fff, 100), 1 << 63);
-        assert_eq!(lines(0x1000, 4096), u64::MAX);
-        assert_eq!(lines(0x1080, 0), 0b100);
+    fn only_bytes_of_a_block_are_code() {
+        let mem = Memory::flat(0x4000, Arc::new(Pins::default())).expect("memory");
+        let mut cache = BlockCache::default();
+        let block = |len, tail| Block { len, tail, ..Block::default() };
+        cache.insert(Key { at: 0x1010, mode: 0 }, block(8, None), &mem);
+        cache.insert(Key { at: 0x1ffc, mode: 0 }, block(10, Some(0x3000)), &mem);
+        for (at, there) in [(0x100f, false), (0x1010, true), (0x1017, true), (0x1018, false), (0x1ffb, true)] {
+            assert_eq!(mem.has_code(at, 1), there, "{at:x}");
+        }
+        assert!(mem.has_code(0x3000, 1) && !mem.has_code(0x3008, 1) && !mem.has_code(0x2000, 1));
+        assert!(mem.has_code(0x100c, 8) && mem.is_code(0x3000));
+        // In the chunk, but not in the block.
+        assert_eq!(cache.invalidate(0x3006, 1, &mem), (0, false));
+        assert_eq!(cache.invalidate(0x3005, 1, &mem), (1, false));
+        assert!(!mem.is_code(0x3000) && !mem.has_code(0x3000, 8));
+        assert_eq!(cache.invalidate(0x1ffc, 4, &mem), (0, false));
+        assert!(!mem.has_code(0x1ffc, 4) && mem.has_code(0x1010, 1));
+        assert_eq!(cache.invalidate(0x1000, 0x11, &mem), (1, false));
+        assert!(!mem.is_code(0x1000) && cache.is_empty());
     }
 }

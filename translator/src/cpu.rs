@@ -242,6 +242,7 @@ impl Cpu {
             let (dropped, running) = self.blocks.invalidate(off, len, &self.mem);
             self.stats.invalidated += dropped;
             self.bail |= running;
+            self.note_rewrite(off);
             self.drop_dead_regions();
         }
     }

@@ -65,6 +65,34 @@ pub mod exit {
     }
 }
 
+/// Accesses that compiled code asks the host to make: what, packed into one number.
+pub mod access {
+    use crate::ir::Width;
+    use crate::state::SegReg;
+
+    /// A load.
+    pub const LOAD: u32 = 0;
+    /// A store.
+    pub const STORE: u32 = 1;
+    /// The load of a read-modify-write.
+    pub const LOAD_RMW: u32 = 2;
+    /// What a write would raise.
+    pub const PROBE: u32 = 3;
+
+    /// Packs. `seg` for accesses with the segment's checks; `last` if nothing behind the access makes the interpreter
+    /// run the instruction again.
+    pub fn pack(what: u32, w: Width, seg: Option<SegReg>, last: bool) -> u32 {
+        what | (w as u32) << 2 | seg.map_or(0, |s| 0x10 | (s as u32) << 5) | u32::from(last) << 8
+    }
+
+    /// Unpacks what [`pack`] made.
+    pub fn unpack(v: u32) -> (u32, Width, Option<SegReg>, bool) {
+        let w = [Width::B, Width::W, Width::D, Width::Q][(v >> 2 & 3) as usize];
+        let seg = (v & 0x10 != 0).then(|| SegReg::ALL[(v >> 5 & 7).min(5) as usize]);
+        (v & 3, w, seg, v >> 8 & 1 != 0)
+    }
+}
+
 /// A segment as compiled code checks it: an access of `n` bytes at `off` is allowed if `off + n <= read_end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -105,6 +133,10 @@ pub struct Frame {
     pub table: usize,
     /// Host address of RAM.
     pub ram: usize,
+    /// One bit for each 8 bytes of RAM that translated code was made from.
+    pub chunks: usize,
+    /// What a load made by the host returned.
+    pub loaded: u64,
     /// The jump cache.
     pub jumps: usize,
     /// The CPU, for helpers.

@@ -17,6 +17,8 @@ pub struct PlanBlock {
     pub marks: Vec<Mark>,
     /// Guest bytes.
     pub bytes: Vec<u8>,
+    /// Instructions, by number, whose loads and stores often miss: the host makes them and the region goes on.
+    pub resume: Vec<u16>,
     /// How it ends.
     pub end: End,
     /// Compiled code may be entered here.

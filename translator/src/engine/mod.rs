@@ -7,6 +7,7 @@
 
 mod native;
 mod plan;
+mod resume;
 mod worker;
 
 use crate::block::{Id, RegionId};
@@ -60,6 +61,10 @@ pub struct Config {
     pub synchronous: bool,
     /// Write each region to `/tmp/perf-PID.map`, where Linux's perf looks for names of compiled code.
     pub perf_map: bool,
+    /// The threshold doubles at most so often for code whose compiled form was dropped because the code had changed.
+    pub patience: u8,
+    /// How often an instruction misses before it is compiled anew so that its region goes on there.
+    pub resume_after: u32,
     /// Optimise.
     pub optimise: bool,
     /// Compile quickly first, and optimise what then turns out to take the time.
@@ -79,6 +84,8 @@ impl Default for Config {
             threshold: 60,
             synchronous: false,
             perf_map: false,
+            patience: 12,
+            resume_after: 1024,
             optimise: true,
             quick_first: true,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
@@ -102,6 +109,8 @@ pub struct TierStats {
     pub void: u64,
     /// Regions dropped because their code changed.
     pub dropped: u64,
+    /// Instructions whose regions were compiled anew because their accesses missed too often.
+    pub resuming: u64,
     /// Times everything was dropped because the cache was full.
     pub flushes: u64,
     /// Times compiled code was entered from the dispatcher.
@@ -148,6 +157,8 @@ pub(crate) struct Engine {
     cache: CodeCache,
     regions: Vec<Option<Region>>,
     free: Vec<RegionId>,
+    sites: resume::Sites,
+    rewrites: resume::Rewrites,
     /// Code that was dropped while compiled code was running, with the operations it refers to.
     graveyard: Vec<(Piece, Kept)>,
     jumps: Box<[Jump]>,
@@ -177,7 +188,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     fn new(config: Config) -> Result<Engine, String> {
-        let compiler = || Compiler::new(native::resolve_address(), native::operation_address(), config.mmu);
+        let host = [native::resolve_address(), native::operation_address(), native::access_address()];
+        let compiler = || Compiler::new(host, config.mmu);
         let mut cache = CodeCache::new(config.code_cache).map_err(|e| format!("no memory for code: {e}"))?;
         // Never given back.
         let settle = crate::passthrough::settle().and_then(|code| cache.insert(&code));
@@ -189,6 +201,8 @@ impl Engine {
             cache,
             regions: Vec::new(),
             free: Vec::new(),
+            sites: resume::Sites::new(),
+            rewrites: resume::Rewrites::default(),
             graveyard: Vec::new(),
             jumps: vec![Jump { tag: u64::MAX, ..Jump::default() }; JUMPS].into_boxed_slice(),
             filled: [Vec::new(), Vec::new()],
@@ -335,6 +349,7 @@ impl Cpu {
                     None => {}
                     Some(exit::MISS) => {
                         interpret = true;
+                        self.count_miss();
                         self.missed = Some(self.state.frame.exit_addr);
                     }
                     Some(exit::BUDGET) => interpret = true,
@@ -471,6 +486,7 @@ impl Cpu {
         let Some(e) = &self.engine else { return false };
         let threshold = e.config.threshold;
         let b = self.blocks.get_mut(id);
+        let threshold = threshold.saturating_mul(1 << b.profile.patience);
         b.profile.count = b.profile.count.saturating_add(1);
         // Asked again, ever more rarely, if nothing came of it.
         let n = b.profile.count;

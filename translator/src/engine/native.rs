@@ -22,6 +22,10 @@ pub(super) fn operation_address() -> usize {
     operation as unsafe extern "C" fn(*mut State, *const Op) -> u32 as usize
 }
 
+pub(super) fn access_address() -> usize {
+    access as unsafe extern "C" fn(*mut State, u64, u64, u64) -> u32 as usize
+}
+
 /// Makes the flag slots up to date.
 ///
 /// # Safety
@@ -46,6 +50,21 @@ unsafe extern "C" fn operation(state: *mut State, op: *const Op) -> u32 {
         (&mut *(frame.cpu as *mut Cpu), &mut **(frame.bus as *mut &mut dyn Bus), &*op)
     };
     cpu.host_operation(bus, op)
+}
+
+/// Makes an access to memory for compiled code. Returns 0, [`exit::FAULT`], [`exit::MISS`] or [`exit::STOP`].
+///
+/// # Safety
+/// `state` is the state that compiled code was entered with.
+unsafe extern "C" fn access(state: *mut State, off: u64, value: u64, info: u64) -> u32 {
+    // SAFETY: as in [`operation`].
+    unsafe { settle(state) };
+    // SAFETY: as in [`operation`].
+    let (cpu, bus) = unsafe {
+        let frame = &(*state).frame;
+        (&mut *(frame.cpu as *mut Cpu), &mut **(frame.bus as *mut &mut dyn Bus))
+    };
+    cpu.host_access(bus, off, value, info as u32)
 }
 
 /// Brings home what batches have left in the host's floating-point registers.
@@ -81,6 +100,25 @@ impl Cpu {
             Ok(()) if std::mem::take(&mut self.bail) || self.shadow.generation != generation => exit::STOP,
             Ok(()) if matches!(op, Op::Call { .. }) && self.must_look() => exit::STOP,
             Ok(()) => 0,
+        }
+    }
+
+    fn host_access(&mut self, bus: &mut dyn Bus, off: u64, value: u64, info: u32) -> u32 {
+        let generation = self.shadow.generation;
+        match self.make_access(bus, off, value, info) {
+            Err(fault) => {
+                self.bail = false;
+                if let Some(e) = &mut self.engine {
+                    e.fault = Some(fault);
+                }
+                exit::FAULT
+            }
+            Ok(None) => exit::MISS,
+            Ok(Some(v)) => {
+                self.state.frame.loaded = v;
+                let stop = std::mem::take(&mut self.bail) || self.shadow.generation != generation;
+                if stop { exit::STOP } else { 0 }
+            }
         }
     }
 
@@ -139,6 +177,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     cpu.state.frame.exit_addr = u64::from(u32::MAX);
     cpu.show_view();
     cpu.state.frame.ram = cpu.mem.ram().as_ptr() as usize;
+    cpu.state.frame.chunks = cpu.mem.chunks_address();
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = true;
     e.end = end;

@@ -63,6 +63,7 @@ impl Cpu {
                 ops: b.ops.clone(),
                 marks: b.marks.clone(),
                 bytes: self.bytes_of(at, b.len, b.tail),
+                resume: b.profile.resume.clone(),
                 end: b.end,
                 entry: plan.blocks.is_empty(),
                 targets: Vec::new(),
@@ -118,6 +119,9 @@ impl Cpu {
         }
         let id = self.blocks.find(Key { at: (e & !0xfff) | (at & 0xfff), mode })?;
         let b = self.blocks.get(id);
+        // What is rewritten all the time would take the region with it.
+        let threshold = self.engine.as_ref().map_or(0, |e| e.config.threshold);
+        let least = if b.profile.patience == 0 { least } else { threshold.saturating_mul(1 << b.profile.patience) };
         (b.profile.count >= least.max(1) || b.profile.native.is_some()).then_some(id)
     }
 

@@ -90,7 +90,8 @@ impl Cpu {
         let before = self.activity.enter(Doing::Translate);
         let lifted = self.lift_block(bus, lin, key.at, limit);
         self.activity.leave(before);
-        let block = lifted?;
+        let mut block = lifted?;
+        block.profile.patience = self.patience(key.at, block.len);
         let beyond = self.state.rip + u64::from(block.len) - 1 > limit;
         if self.model == Model::I8086 && (beyond || self.state.rip + 15 > 0xffff) {
             return Ok(self.blocks.insert_private(block));

@@ -4,7 +4,10 @@ use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res, vector};
 use crate::flags;
+use crate::frame::access;
 use crate::ir::{Mem, Op, Src, Width};
+use crate::mmu::shadow;
+use crate::mmu::walk::Access;
 use crate::model::Model;
 use crate::state::{SegReg, Slot};
 
@@ -159,6 +162,40 @@ impl Cpu {
         self.p(quot, q & w.mask());
         self.p(rem, r & w.mask());
         Ok(())
+    }
+
+    /// Makes an access to memory for compiled code, which packed into `info` what it is: see [`access`]. `None` if the
+    /// interpreter has to run the whole instruction.
+    pub(crate) fn make_access(&mut self, bus: &mut dyn Bus, off: u64, v: u64, info: u32) -> Res<Option<u64>> {
+        let (what, w, seg, last) = access::unpack(info);
+        let user = self.user();
+        let write = what != access::LOAD;
+        let lin = match seg {
+            Some(seg) => self.seg_lin(seg, off, u64::from(w.bytes()), write)?,
+            None => off,
+        };
+        if !last {
+            let e = self.translate(lin, if write { Access::Write } else { Access::Read }, user)?;
+            let plain = e & shadow::IO == 0 && (!write || e & shadow::GUEST_W != 0);
+            if !plain || (lin & 0xfff) + u64::from(w.bytes()) > 4096 {
+                return Ok(None);
+            }
+        }
+        if matches!(what, access::LOAD_RMW | access::PROBE) {
+            self.probe_write(lin, w.bytes(), user)?;
+        }
+        let read = match what {
+            access::STORE => self.store(bus, w, lin, v).map(|()| 0)?,
+            access::PROBE => 0,
+            _ => self.load(bus, w, lin)?,
+        };
+        // Compiled code may do it alone the next time.
+        let view = usize::from(user);
+        let e = self.shadow.get(view, lin);
+        if e & shadow::R != 0 {
+            self.shadow.window_miss(view, lin, 1, e & shadow::W != 0);
+        }
+        Ok(Some(read))
     }
 
     /// Runs an operation that compiled code has no code of its own for.

@@ -52,6 +52,9 @@ pub(super) fn runs(plan: &Plan, block: &PlanBlock, keep_last: bool) -> Vec<Run> 
     while n < end {
         let mut items = Vec::new();
         while let Some(item) = block.marks.get(n + items.len()).filter(|_| n + items.len() < end).and_then(|m| {
+            if block.resume.contains(&((n + items.len()) as u16)) {
+                return None;
+            }
             let at = usize::from(m.offset);
             let bytes = block.bytes.get(at..)?;
             let ins = Decoder::with_ip(bits, bytes, at as u64, DecoderOptions::NONE).decode();

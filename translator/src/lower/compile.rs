@@ -61,15 +61,16 @@ pub(super) fn target(effort: Effort) -> Result<OwnedTargetIsa, String> {
 }
 
 impl Compiler {
-    /// A compiler for this host. `resolve` and `operation` are the addresses in [`Host`].
+    /// A compiler for this host. `resolve`, `operation` and `access` are the addresses in [`Host`].
     ///
     /// # Errors
     /// If Cranelift has no code generator for this host.
-    pub fn new(resolve: usize, operation: usize, mmu: Mmu) -> Result<Self, String> {
+    pub fn new([resolve, operation, access]: [usize; 3], mmu: Mmu) -> Result<Self, String> {
         let targets = [target(Effort::None)?, target(Effort::Speed)?];
         let host = Host {
             resolve,
             operation,
+            access,
             convention: targets[0].default_call_conv(),
             frontend: targets[0].frontend_config(),
         };

@@ -144,11 +144,13 @@ pub(super) fn groups(block: &PlanBlock, runs: &[Run], model: Model, mode: u32) -
             mark += 1;
         }
         let of_run = batched.get(&mark.wrapping_sub(1));
+        let resumes = block.resume.contains(&(mark.wrapping_sub(1) as u16));
         let used = match of_run {
             Some(Some((mem, bytes, write))) if starts && flat_segment(mode, mem.seg, *write) => {
                 Some((*mem, *bytes, *write))
             }
             Some(_) => None,
+            None if resumes => None,
             None => access(op).map(|(m, n, w)| (*m, n, w)),
         };
         if let Some((mem, size, write)) = used
@@ -189,7 +191,7 @@ pub(super) fn groups(block: &PlanBlock, runs: &[Run], model: Model, mode: u32) -
 }
 
 /// Accesses through `seg` need no check of the segment.
-fn flat_segment(bits: u32, seg: SegReg, write: bool) -> bool {
+pub(super) fn flat_segment(bits: u32, seg: SegReg, write: bool) -> bool {
     bits & mode::FLAT << seg as u32 != 0 && !(write && seg == SegReg::Cs)
 }
 

@@ -15,6 +15,7 @@ mod flags;
 mod int;
 mod memory;
 mod order;
+pub mod resume;
 mod string;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,9 @@ pub struct Host {
     pub resolve: usize,
     /// `fn(state, &Op)`: runs one operation; returns an [`exit`] code, 0 to go on.
     pub operation: usize,
+    /// `fn(state, offset, value, what)`: makes an access to memory, see [`crate::frame::access`]; returns an [`exit`]
+    /// code, 0 to go on.
+    pub access: usize,
     /// The host's calling convention.
     pub convention: CallConv,
     /// What the function builder wants to know of the target.
@@ -257,6 +261,8 @@ struct Lowerer<'a, 'b> {
     next_delta: i32,
     miss: Option<Block>,
     rmw: Option<(Mem, Value)>,
+    /// The instruction's accesses often miss: see [`resume`].
+    resuming: bool,
     stop: Option<Value>,
     /// The block's shared way out.
     tail: Option<Block>,
@@ -335,6 +341,7 @@ pub fn lower(
         next_delta: 0,
         miss: None,
         rmw: None,
+        resuming: false,
         stop: None,
         tail: None,
         runs: Rc::default(),
@@ -598,6 +605,7 @@ impl Lowerer<'_, '_> {
         self.spilled.fill(false);
         self.miss = None;
         self.rmw = None;
+        self.resuming = block.resume.contains(&(n as u16));
         self.snap = Snapshot { regs: self.cur, dirty: self.dirty, fl: self.fl, done: n as i64, delta };
         if n + 1 == block.marks.len()
             && let Some(need) = self.order.latch[i]
@@ -634,7 +642,10 @@ impl Lowerer<'_, '_> {
                     self.state_store(v, vector_offset(dst) + half);
                 }
             }
-            _ if self.memory_op(n, op) || self.int_op(op) || self.inline_call(op) => {}
+            _ if (self.resuming && self.resuming_op(n, op))
+                || self.memory_op(n, op)
+                || self.int_op(op)
+                || self.inline_call(op) => {}
             _ if let Some(s) = string::element(op) => self.string_element(&s),
             _ => match calls::reach(op) {
                 Some(reach) => self.call_op(op, reach),

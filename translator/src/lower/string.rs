@@ -1,6 +1,7 @@
 //! MOVS, STOS and LODS of one element. With a repetition prefix, and the comparing and port forms, they are calls.
 
 use super::Lowerer;
+use crate::frame::access;
 use crate::helpers::{Helper, string};
 use crate::ir::{Mem, Op, Width};
 use crate::state::{SegReg, State, eflags, slot};
@@ -28,6 +29,12 @@ pub(super) fn for_each_write(s: &string::Spec, mut f: impl FnMut(u8)) {
     }
 }
 
+/// The operand that a missing access tells of: the destination, or else the source.
+pub(super) fn operand(s: &string::Spec) -> Mem {
+    let (base, seg) = if s.kind == string::LODS { (slot::RSI, s.seg) } else { (slot::RDI, SegReg::Es) };
+    Mem { base, index: slot::ZERO, scale: 0, seg, asize: s.asize, disp: 0 }
+}
+
 impl Lowerer<'_, '_> {
     /// Lowers one element: all checks come before the first effect.
     pub(super) fn string_element(&mut self, s: &string::Spec) {
@@ -36,12 +43,19 @@ impl Lowerer<'_, '_> {
         let v = if s.kind == string::STOS {
             self.raw(slot::RAX)
         } else {
-            let from = self.segmented(&operand(slot::RSI, s.seg), n, false, false);
-            self.read_at(s.w, from, 0)
+            let from = operand(slot::RSI, s.seg);
+            if self.resuming {
+                self.made(access::LOAD, s.w, &from, None, true)
+            } else {
+                let from = self.segmented(&from, n, false, false);
+                self.read_at(s.w, from, 0)
+            }
         };
         // The load above is done again if the store then leaves for the interpreter; memory does not mind.
         if s.kind == string::LODS {
             self.set_register(slot::RAX, s.w, v);
+        } else if self.resuming {
+            self.made(access::STORE, s.w, &operand(slot::RDI, SegReg::Es), Some(v), true);
         } else {
             let to = self.segmented(&operand(slot::RDI, SegReg::Es), n, true, false);
             self.write_at(s.w, v, to, 0);

@@ -50,6 +50,7 @@ fn plan(cpu: &mut Cpu, code: &[u8], starts: &[usize]) -> Plan {
             ops: b.ops,
             marks: b.marks,
             bytes,
+            resume: Vec::new(),
             end: b.end,
             entry: n == 0,
             targets: Vec::new(),
@@ -85,6 +86,7 @@ fn golden(name: &str, mmu: Mmu, starts: &[usize], f: impl FnOnce(&mut CodeAssemb
     let host = Host {
         resolve: 0x1000,
         operation: 0x2000,
+        access: 0x3000,
         convention: cranelift_codegen::isa::CallConv::SystemV,
         frontend: isa.frontend_config(),
     };

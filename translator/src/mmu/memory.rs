@@ -36,6 +36,12 @@ pub struct PageTarget {
     pub write: Option<u64>,
 }
 
+/// Bytes of RAM for each bit that says whether translated code was made from them.
+pub const CHUNK: u64 = 8;
+
+/// Bytes of chunk bits for each page.
+const CHUNK_BYTES: usize = 4096 / CHUNK as usize / 8;
+
 /// RAM, ROM and the map that places them.
 pub struct Memory {
     ram: Ram,
@@ -43,6 +49,9 @@ pub struct Memory {
     map: RwLock<Vec<Region>>,
     generation: AtomicU64,
     code: BitBox<AtomicUsize>,
+    /// One bit for each [`CHUNK`] bytes of RAM that translated code was made from, in memory that the host provides when
+    /// it is touched: stores beside code need no search.
+    chunks: Ram,
     stale: Mutex<Vec<(u64, u64)>>,
     pins: Arc<Pins>,
 }
@@ -52,7 +61,10 @@ impl Memory {
     pub fn new(ram_len: usize, rom_len: usize, pins: Arc<Pins>) -> io::Result<Self> {
         let ram = Ram::new(ram_len.next_multiple_of(4096) + rom_len)?;
         let pages = ram.len() / 4096;
+        // Compiled code reads two bytes at a time.
+        let chunks = Ram::new(pages * CHUNK_BYTES + 1)?;
         Ok(Memory {
+            chunks,
             ram,
             map: RwLock::new(Vec::new()),
             generation: AtomicU64::new(1),
@@ -122,6 +134,31 @@ impl Memory {
         }
     }
 
+    /// True if translated code may have been made from the RAM bytes `off..off + len`, which lie in one page.
+    pub fn has_code(&self, off: u64, len: u64) -> bool {
+        let (first, last) = (off / CHUNK, (off + len.max(1) - 1) / CHUNK);
+        (first..=last).any(|c| self.chunks.read::<u8>((c / 8) as usize) >> (c % 8) & 1 != 0)
+    }
+
+    /// Notes that translated code was made from the RAM bytes `off..off + len`, which lie in one page.
+    pub fn note_code(&self, off: u64, len: u64) {
+        for c in off / CHUNK..=(off + len.max(1) - 1) / CHUNK {
+            let at = (c / 8) as usize;
+            self.chunks.write(at, self.chunks.read::<u8>(at) | 1 << (c % 8));
+        }
+    }
+
+    /// Forgets what [`Memory::note_code`] noted of the page at RAM offset `page`.
+    pub fn forget_code(&self, page: u64) {
+        let at = (page >> 12) as usize * CHUNK_BYTES;
+        self.chunks.fill(at, CHUNK_BYTES, 0, 1);
+    }
+
+    /// Address of the chunk bits, for compiled code.
+    pub(crate) fn chunks_address(&self) -> usize {
+        self.chunks.as_ptr() as usize
+    }
+
     /// Reads physical memory as a device does: RAM and ROM only, anything else reads FFh.
     pub fn dma_read(&self, addr: u64, out: &mut [u8]) {
         let mut done = 0;
@@ -146,7 +183,7 @@ impl Memory {
             if let Some(page) = self.page(a).write {
                 let off = page + (a & 0xfff);
                 self.ram.write_bytes(off as usize, &data[done..done + n]);
-                if self.is_code(page) {
+                if self.is_code(page) && self.has_code(off, n as u64) {
                     self.stale.lock().unwrap_or_else(PoisonError::into_inner).push((off, n as u64));
                     self.pins.raise(pins::STALE);
                 }
