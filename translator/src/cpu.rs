@@ -269,11 +269,7 @@ impl Cpu {
             e.sample = true;
         }
         loop {
-            if self.sti_until == self.retired {
-                // Anything else between STI and the next instruction has moved the count.
-                self.state.sti_shadow = true;
-            }
-            self.sti_until = u64::MAX;
+            self.settle_sti();
             if self.pins.get() & self.watched() != 0
                 && let Some(exit) = self.service_pins(bus)
             {
@@ -307,9 +303,16 @@ impl Cpu {
             if let Some(e) = &mut self.engine
                 && std::mem::take(&mut e.left)
             {
+                self.settle_sti();
                 return Exit::Budget;
             }
         }
+    }
+
+    /// Notes the shadow of an STI that was the last instruction. Whatever came after it has moved the count.
+    fn settle_sti(&mut self) {
+        self.state.sti_shadow |= self.sti_until == self.retired;
+        self.sti_until = u64::MAX;
     }
 
     /// One instruction with everything that surrounds it: code breakpoints before, data breakpoints and single-step

@@ -110,6 +110,9 @@ pub(super) fn touches(op: &Op) -> bool {
             | Op::LoadSeg { .. }
             | Op::StoreSeg { .. }
             | Op::LoadRmwSeg { .. }
+            | Op::ProbeSeg { .. }
+            | Op::LoadV { .. }
+            | Op::StoreV { .. }
     ) || super::string::element(op).is_some()
 }
 

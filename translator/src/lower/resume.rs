@@ -66,7 +66,7 @@ pub fn sites(ops: &[Op], marks: &[Mark], n: usize) -> Vec<u16> {
 fn goes_through(ops: &[Op]) -> bool {
     ops.iter().all(|op| {
         let leaves = matches!(op, Op::CheckTarget { .. } | Op::Undefined | Op::NotAvailable | Op::Div { .. });
-        !leaves && (!op.is_terminator() || matches!(op, Op::Fall { .. } | Op::Exit))
+        !leaves && (!op.is_terminator() || matches!(op, Op::Fall { .. } | Op::After { .. } | Op::Exit))
     })
 }
 
@@ -109,7 +109,7 @@ impl Lowerer<'_, '_> {
         // What the cold code needs is made before the ways part.
         let off = self.offset(mem);
         let value = value.map(|v| self.fit(super::ty(w), v));
-        let left = self.left_now();
+        let left = (!self.in_memory).then(|| self.left_now());
         let fault = self.exit_before(Kind::Fault);
         let again = (!last).then(|| self.exit_before(Kind::Miss));
         let ty = if w == Width::Q { I64 } else { I32 };
@@ -129,7 +129,10 @@ impl Lowerer<'_, '_> {
         }
 
         self.enter(slow);
-        let now = self.b.ins().iadd_imm_s(left, -self.snap.done);
+        let now = match left {
+            Some(left) => self.b.ins().iadd_imm_s(left, -self.snap.done),
+            None => self.left_after(self.snap.done),
+        };
         self.frame_store(now, offset_of!(Frame, left));
         let info = access::pack(what, w, (!flat).then_some(mem.seg), last);
         let info = self.b.ins().iconst(I64, i64::from(info));
@@ -139,6 +142,12 @@ impl Lowerer<'_, '_> {
         };
         let st = self.st;
         let status = self.call_host(self.host.access, &[st, off, v, info]);
+        if self.in_memory && self.counted != self.snap.done {
+            // The count goes on from where the block's other ways think it is.
+            let left = self.frame_load(I64, offset_of!(Frame, left));
+            let left = self.b.ins().iadd_imm_s(left, self.snap.done - self.counted);
+            self.frame_store(left, offset_of!(Frame, left));
+        }
         for (out, code) in [(Some(fault), exit::FAULT), (again, exit::MISS)] {
             let Some(out) = out else { continue };
             let on = self.cold_block();
