@@ -296,7 +296,10 @@ impl Cpu {
         if access == Access::Fetch || (leaf.executable && entry & shadow::X != 0 && same) {
             e |= shadow::X;
         }
+        let generation = self.shadow.generation;
         self.shadow.fill(view, lin, e);
+        // The page that code runs in may be another one now: how much was decoded ahead must not show.
+        self.bail |= access != Access::Fetch && self.shadow.generation != generation;
         Ok(e)
     }
 

@@ -715,10 +715,7 @@ impl<'a> Generator<'a> {
                 self.put(&[0xc7, 0x05]);
                 self.put(&(table + page * 4).to_le_bytes());
                 self.put(&(frame << 12 | rights).to_le_bytes());
-                if !self.r.chance(4) {
-                    self.put(&[0x0f, 0x01, 0x3d]);
-                    self.put(&(page << 12).to_le_bytes());
-                }
+                self.invalidate(page);
             }
             3 => {
                 let dir = self.r.pick(&[0x2000u32, 0x4000]);
@@ -733,8 +730,7 @@ impl<'a> Generator<'a> {
                 self.put(&(0x3000 + a * 4).to_le_bytes());
                 let frame = 0x11 + self.r.below(2) as u32;
                 self.put(&(frame << 12 | 7).to_le_bytes());
-                self.put(&[0x0f, 0x01, 0x3d]);
-                self.put(&(a << 12).to_le_bytes());
+                self.invalidate(a);
             }
             5 => {
                 // PUSHA, ENTER and calls across a page's edge.
@@ -770,6 +766,17 @@ impl<'a> Generator<'a> {
                 }
                 self.put(&at.to_le_bytes());
             }
+        }
+    }
+
+    /// Makes a changed entry known: what the TLB holds until then may be used or not (SDM vol. 3, 4.10.2.1), and tiers
+    /// differ in that.
+    fn invalidate(&mut self, page: u32) {
+        if self.user {
+            self.put(&[0xcd, 0x80]);
+        } else {
+            self.put(&[0x0f, 0x01, 0x3d]);
+            self.put(&(page << 12).to_le_bytes());
         }
     }
 

@@ -181,7 +181,7 @@ impl Program {
             for v in (0..32).filter(|v| *v != 15) {
                 put(HANDLERS as usize + v * 64, &handler(v as u8));
             }
-            put(0x1800, &counter(4));
+            put(0x1800, &flushing());
             put(0x1840, &counter(8));
             for i in 0..16 {
                 let place = places[(i * 7) % places.len()];
@@ -317,6 +317,18 @@ fn code(f: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> 
     let mut a = CodeAssembler::new(32).expect("32-bit code");
     f(&mut a).expect("valid instructions");
     a.assemble(HANDLERS).expect("encodable")
+}
+
+/// The handler of INT 80h empties the TLB: user programs that change page tables call it.
+fn flushing() -> Vec<u8> {
+    code(|a| {
+        a.push(eax)?;
+        a.mov(eax, cr3)?;
+        a.mov(cr3, eax)?;
+        a.pop(eax)?;
+        a.inc(dword_ptr(COUNTERS + 4))?;
+        a.iretd()
+    })
 }
 
 fn counter(n: u32) -> Vec<u8> {
@@ -466,11 +478,13 @@ pub struct Machine {
 
 /// The tiers: name and configuration.
 pub fn tiers() -> Vec<(&'static str, Config)> {
-    let base = Config { synchronous: true, quick_first: false, code_cache: 16 << 20, ..Config::default() };
-    let one = Config { threshold: 1, ..base };
-    let few = Config { threshold: 3, ..base };
+    // Code that is rewritten all the time is compiled all the same here.
+    let base = Config { synchronous: true, quick_first: false, code_cache: 16 << 20, patience: 0, ..Config::default() };
+    let one = Config { threshold: 1, resume_after: 1, ..base };
+    let few = Config { threshold: 3, resume_after: 2, ..base };
     vec![
         ("eager, window, speed", one),
+        ("leaving, window, none", Config { optimise: false, resume_after: u32::MAX, ..one }),
         ("eager, table, none", Config { mmu: Mmu::Table, optimise: false, ..one }),
         ("single, window, none", Config { block_limit: 1, optimise: false, ..one }),
         ("normal, window, speed", few),

@@ -40,8 +40,8 @@ fn run(theme: Theme, default: u64) {
     for m in &machines {
         let s = m.stats();
         println!(
-            "{theme:?}, {}: {} regions, {} dropped, {} instructions compiled, {:?} exits",
-            m.name, s.regions, s.dropped, s.retired, s.exits
+            "{theme:?}, {}: {} regions, {} dropped, {} resuming, {} instructions compiled, {:?} exits",
+            m.name, s.regions, s.dropped, s.resuming, s.retired, s.exits
         );
     }
     let compiled: u64 = machines.iter().map(|m| m.stats().retired).sum();
