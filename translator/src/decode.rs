@@ -156,7 +156,8 @@ impl Cpu {
             lifter.ops.push(Op::Fall { rel: pos as i32 });
         }
         let mut ops = lifter.ops;
-        ir::drop_dead_flags(&mut ops);
+        let last = marks.last().map_or(0, |m| usize::from(m.op));
+        ir::drop_dead_flags(&mut ops, last);
         Ok(Block { ops, marks, len: pos.max(1) as u32, end, ..Block::default() })
     }
 

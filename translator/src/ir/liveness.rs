@@ -55,10 +55,12 @@ fn effect(op: &Op) -> Effect {
     }
 }
 
-/// Clears `f` where the flags are dead.
-pub fn drop_dead_flags(ops: &mut [Op]) {
+/// Clears `f` where the flags are dead. `last` is where the last instruction begins: compiled code may leave a block
+/// that closes a loop there, so the flags are live before it.
+pub fn drop_dead_flags(ops: &mut [Op], last: usize) {
     let mut live = true;
-    for op in ops.iter_mut().rev() {
+    for (n, op) in ops.iter_mut().enumerate().rev() {
+        live |= n + 1 == last;
         if !live && let Some(f) = op.wants_flags() {
             *f = false;
         }
@@ -83,8 +85,11 @@ mod tests {
     #[test]
     fn overwritten_flags_are_dropped() {
         let mut ops = [add(true), add(true), Op::Exit];
-        drop_dead_flags(&mut ops);
+        drop_dead_flags(&mut ops, 2);
         assert_eq!(ops, [add(false), add(true), Op::Exit]);
+        let mut ops = [add(true), add(true), add(true), Op::Exit];
+        drop_dead_flags(&mut ops, 2);
+        assert_eq!(ops, [add(false), add(true), add(true), Op::Exit]);
     }
 
     #[test]
@@ -99,7 +104,7 @@ mod tests {
         };
         let load = Op::Load { w: Width::D, dst: 1, mem };
         let mut ops = [add(true), load, add(true), Op::Exit];
-        drop_dead_flags(&mut ops);
+        drop_dead_flags(&mut ops, 3);
         assert_eq!(ops[0], add(true));
     }
 }
