@@ -9,6 +9,30 @@ use ring86_translator::pins::{self, Pins};
 use ring86_translator::{Bus, Memory};
 use std::sync::Arc;
 
+/// A running account of everything that the CPU and the board said to each other. Chips do nothing of their own accord,
+/// so two machines with the same account, at the same time, have the same chips.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// Accesses so far.
+    pub count: u64,
+    /// A hash of all of them.
+    pub hash: u64,
+    /// The last one: instructions retired before it, what it was, address or port, size, value.
+    pub last: (u64, &'static str, u64, u8, u64),
+}
+
+impl Journal {
+    fn note(&mut self, retired: u64, what: &'static str, address: u64, size: u8, value: u64) {
+        self.count += 1;
+        self.last = (retired, what, address, size, value);
+        for word in [retired, what.len() as u64, address, u64::from(size), value] {
+            // A bijection of the hash for each word, so that no single difference is lost.
+            self.hash = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.hash ^= self.hash >> 29;
+        }
+    }
+}
+
 /// The board with a clock: implements the CPU's [`Bus`].
 pub struct SystemBus {
     /// The chips.
@@ -17,6 +41,8 @@ pub struct SystemBus {
     pub clock: Clock,
     /// Where port and memory accesses are noted down, if the user wants that.
     pub trace: Trace,
+    /// For lockstep.
+    pub journal: Option<Journal>,
     /// Guest time at which the running slice ends. A chip that wants attention earlier ends the slice at once.
     pub deadline: Time,
     pins: Arc<Pins>,
@@ -26,7 +52,13 @@ pub struct SystemBus {
 impl SystemBus {
     /// A bus for `board`, whose CPU listens to `pins` and shows its `activity`.
     pub fn new(board: Board, clock: Clock, pins: Arc<Pins>, activity: Arc<Activity>) -> Self {
-        SystemBus { board, clock, trace: Trace::off(), deadline: Time::MAX, pins, activity }
+        SystemBus { board, clock, trace: Trace::off(), journal: None, deadline: Time::MAX, pins, activity }
+    }
+
+    fn note(&mut self, retired: u64, what: &'static str, address: u64, size: u8, value: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(retired, what, address, size, value);
+        }
     }
 
     fn after(&mut self, event: Option<Time>) {
@@ -45,6 +77,7 @@ impl Bus for SystemBus {
         if self.trace.io() {
             self.trace.port(now, "in ", port, size, value, self.board.name_at(port));
         }
+        self.note(retired, "in", port.into(), size, value.into());
         self.after(event);
         self.activity.leave(before);
         value
@@ -56,6 +89,7 @@ impl Bus for SystemBus {
         if self.trace.io() {
             self.trace.port(now, "out", port, size, value, self.board.name_at(port));
         }
+        self.note(retired, "out", port.into(), size, value.into());
         let event = self.board.port_write(now, port, size, value);
         self.after(event);
         self.activity.leave(before);
@@ -70,6 +104,7 @@ impl Bus for SystemBus {
         } else {
             self.board.mem_read(addr, size)
         };
+        self.note(retired, "load", addr, size, value);
         if self.trace.io() {
             let now = self.clock.now(retired);
             self.trace.memory(now, "load ", addr, size, value);
@@ -84,6 +119,7 @@ impl Bus for SystemBus {
             let now = self.clock.now(retired);
             self.trace.memory(now, "store", addr, size, value);
         }
+        self.note(retired, "store", addr, size, value);
         if self.board.network_claims(addr) {
             let event = self.board.network_write(self.clock.now(retired), addr, size, value);
             self.after(event);
@@ -96,6 +132,7 @@ impl Bus for SystemBus {
     fn acknowledge(&mut self, retired: u64) -> u8 {
         let now = self.clock.now(retired);
         let vector = self.board.acknowledge(now);
+        self.note(retired, "interrupt", vector.into(), 1, 0);
         if self.trace.interrupts() {
             self.trace.interrupt(now, vector);
         }

@@ -6,6 +6,7 @@ use crate::config::{self, MachineConfig};
 use crate::display;
 use crate::drives::DriveArgs;
 use crate::error::{Error, Result};
+use crate::lockstep::Focus;
 use crate::logging::{self, say};
 use crate::network::{Forward, Net, UserNet};
 use crate::scheduler::ClockKind;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ring86_translator::Model;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// What `--help` ends with.
 const EXIT_CODES: &str = "Exit codes:
@@ -132,6 +134,9 @@ struct Common {
     /// Compile without optimising.
     #[arg(long, hide = true)]
     quick_code: bool,
+    /// Under --engine lockstep: where to look closely, as its report says.
+    #[arg(long, value_name = "FROM[,STRETCH[,BLOCK]]", hide = true)]
+    lockstep_from: Vec<Focus>,
     /// Where COM1 leads: stdio, none or file:PATH. Default: stdio, or none under --display terminal.
     #[arg(long, value_name = "TARGET")]
     serial: Option<serial::Target>,
@@ -151,9 +156,9 @@ struct Common {
     #[arg(long, value_enum, default_value = "host")]
     clock: ClockKind,
     /// Network card: none, or user with options: model=rtl8139|ne2k_pci|ne2k_isa, mac=M, allow=loopback, allow=lan,
-    /// dns=ADDRESS, pcap=FILE (several with commas).
-    #[arg(long, value_name = "NETWORK", default_value = "user")]
-    net: Net,
+    /// dns=ADDRESS, pcap=FILE (several with commas). Default: user; none under --engine lockstep.
+    #[arg(long, value_name = "NETWORK")]
+    net: Option<Net>,
     /// A port of the host that leads into the guest: tcp:2222:22, udp:ADDRESS:HOSTPORT:GUESTPORT. May be repeated.
     #[arg(long, value_name = "FORWARD")]
     forward: Vec<Forward>,
@@ -272,7 +277,42 @@ impl Common {
         Ok(config::Engine::Translator(c))
     }
 
+    /// Runs two machines of `config` with `drives`.
+    fn lockstep(&self, config: MachineConfig, drives: DriveArgs) -> Result<u8> {
+        let refused = |what: &str, why: &str| Err(Error::new(format!("--engine lockstep: {what} {why}")));
+        if self.display != display::Target::None {
+            return refused("--display", "has no place for two machines; use --dump-screen");
+        }
+        if self.script.is_some() {
+            return refused("--script", "would drive one machine of two; give the guest its input on COM1");
+        }
+        if self.control.is_some() {
+            return refused("--control", "would drive one machine of two; give the guest its input on COM1");
+        }
+        if self.net.as_ref().is_some_and(|net| *net != Net::None) || !self.forward.is_empty() {
+            return refused("a network", "is not the same twice; leave out --net and --forward");
+        }
+        if self.trace.iter().any(|what| *what != What::Io) {
+            return refused("--trace exec and int", "run instructions one at a time; use --trace io");
+        }
+        if !self.lockstep_from.is_sorted_by_key(|f| f.from) {
+            return refused("--lockstep-from", "comes in the order of the report, smaller numbers first");
+        }
+        let config::Engine::Translator(engine) = config.engine else {
+            return refused("this host", "has no compiled code to compare");
+        };
+        let make = move || {
+            let mut config = config.clone();
+            drives.insert(&mut config)?;
+            Ok(config)
+        };
+        session::lockstep(Rc::new(make), engine, &self.lockstep_from, &self.options(Access::default()))
+    }
+
     fn config(&self) -> Result<MachineConfig> {
+        if self.engine != Engine::Lockstep && !self.lockstep_from.is_empty() {
+            return Err(Error::new("--lockstep-from is for --engine lockstep"));
+        }
         let mut config = MachineConfig::new();
         config.engine = self.engine()?;
         config.ram = config::parse_ram(&self.memory)?;
@@ -288,9 +328,11 @@ impl Common {
             config.date = config::host_date();
         }
         config.network = match &self.net {
-            Net::User(net) => Some(UserNet { forwards: self.forward.clone(), ..(**net).clone() }),
-            Net::None if self.forward.is_empty() => None,
-            Net::None => return Err(Error::new("--forward needs a network; leave out --net none")),
+            None if self.engine == Engine::Lockstep => None,
+            None => Some(UserNet { forwards: self.forward.clone(), ..UserNet::default() }),
+            Some(Net::User(net)) => Some(UserNet { forwards: self.forward.clone(), ..(**net).clone() }),
+            Some(Net::None) if self.forward.is_empty() => None,
+            Some(Net::None) => return Err(Error::new("--forward needs a network; leave out --net none")),
         };
         config.debug_exit = self.debug_exit;
         config.reboot = !self.no_reboot;
@@ -349,10 +391,10 @@ impl Run {
             None => {}
         }
         if self.common.engine == Engine::Lockstep {
-            if !drives.is_empty() {
-                return Err(Error::new("--engine lockstep runs kernels: two machines cannot share a drive"));
-            }
-            return session::lockstep(config, &self.common.options(Access::default()));
+            let drives = drives.ephemeral();
+            // Tells the user what the images are, and whether they can be used.
+            drives.insert(&mut config.clone())?;
+            return self.common.lockstep(config, drives.told());
         }
         drives.insert(&mut config)?;
         session::run(config, &self.common.options(drives.access()))
@@ -363,7 +405,7 @@ impl Demo {
     fn run(&self) -> Result<u8> {
         let config = crate::demo::config(self.common.config()?)?;
         if self.common.engine == Engine::Lockstep {
-            return session::lockstep(config, &self.common.options(Access::default()));
+            return self.common.lockstep(config, DriveArgs::default());
         }
         session::run(config, &self.common.options(Access::default()))
     }

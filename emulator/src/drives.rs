@@ -164,6 +164,9 @@ pub struct DriveArgs {
     /// A file that a qcow2 image may use as its backing file.
     #[arg(long, value_name = "FILE")]
     backing: Vec<PathBuf>,
+    /// The user has been told about the images.
+    #[arg(skip)]
+    told: bool,
     /// What the bare image seems to be.
     #[arg(skip)]
     guess: Option<(PathBuf, String)>,
@@ -178,6 +181,16 @@ impl DriveArgs {
     /// What holds for all images, later ones too.
     pub fn access(&self) -> Access {
         Access { ephemeral: self.ephemeral, backing: self.backing.clone() }
+    }
+
+    /// The same drives, with what the guest writes thrown away: several machines can have them at once.
+    pub fn ephemeral(&self) -> Self {
+        DriveArgs { ephemeral: true, ..self.clone() }
+    }
+
+    /// The same drives for someone who has been told about them.
+    pub fn told(&self) -> Self {
+        DriveArgs { told: true, ..self.clone() }
     }
 
     /// Opens all images and puts them into the machine.
@@ -281,7 +294,9 @@ impl DriveArgs {
             (None, Role::Disk) => format!("a {} hard disk image", opened.format),
             (None, Role::Cd) => "a CD image".to_owned(),
         };
-        say(format_args!("'{}' is {what}{}", path.display(), opened.writes));
+        if !self.told {
+            say(format_args!("'{}' is {what}{}", path.display(), opened.writes));
+        }
         Ok(Bay::Loaded(opened.image))
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::board::Board;
 use crate::boot;
-use crate::bus::SystemBus;
+use crate::bus::{Journal, SystemBus};
 use crate::config::MachineConfig;
 use crate::drives::Drives;
 use crate::error::{Error, Result};
@@ -112,6 +112,16 @@ impl Machine {
         self.bus.trace = trace;
     }
 
+    /// Keeps an account of what the CPU and the chips say to each other from now on.
+    pub fn keep_journal(&mut self) {
+        self.bus.journal = Some(Journal::default());
+    }
+
+    /// What [`Machine::keep_journal`] asked for.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.bus.journal.as_ref()
+    }
+
     /// A handle that wakes this machine, which must run on the calling thread.
     pub fn waker(&self) -> Waker {
         Waker::new(Arc::clone(self.cpu.pins()))
@@ -199,8 +209,13 @@ impl Machine {
         self.serve_requests()
     }
 
+    /// Whether the CPU waits in HLT.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// When a chip or the network next wants attention.
-    fn next_event(&self) -> Time {
+    pub fn next_event(&self) -> Time {
         let network = self.network.as_ref().and_then(Network::next_event);
         earliest(self.bus.board.next_event(), network).unwrap_or(Time::MAX)
     }

@@ -116,17 +116,26 @@ impl Serial {
     /// If the output cannot be written.
     pub fn pump(&mut self, machine: &mut Machine) -> Result<bool> {
         let sent = machine.take_serial();
+        self.exchange(&sent, |bytes| machine.serial_input(bytes))
+    }
+
+    /// As [`Serial::pump`], for whoever has taken what was `sent`; `take` takes as much input as there is room for and
+    /// returns how much that was.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn exchange(&mut self, sent: &[u8], mut take: impl FnMut(&[u8]) -> usize) -> Result<bool> {
         if !sent.is_empty()
             && let Some(output) = &mut self.output
         {
             output
-                .write_all(&sent)
+                .write_all(sent)
                 .and_then(|()| output.flush())
                 .map_err(|e| Error::new(format!("cannot write the serial output to {}: {e}", self.name)))?;
         }
         loop {
             if !self.waiting.is_empty() {
-                let taken = machine.serial_input(&self.waiting);
+                let taken = take(&self.waiting);
                 self.waiting.drain(..taken);
                 if !self.waiting.is_empty() {
                     return Ok(false);

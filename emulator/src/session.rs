@@ -1,18 +1,19 @@
 //! One run of a machine for a user: host input and output, limits, and the exit code.
 
 use crate::automation::{self, Automation};
-use crate::config::{Engine, MachineConfig};
+use crate::config::MachineConfig;
 use crate::display::{self, TerminalDisplay};
 use crate::error::{Error, Result};
-use crate::lockstep::Lockstep;
+use crate::lockstep::{Focus, Lockstep, Maker, Trouble};
 use crate::logging::say;
 use crate::machine::{Machine, Outcome};
+use crate::scheduler::Waker;
 use crate::serial::{self, Serial};
 use crate::stats::{self, Output, Sampler};
 use crate::terminal::Stop;
 use crate::trace::{Trace, What};
 use ring86_devices::Time;
-use std::io::Write;
+use ring86_translator::engine;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,44 +84,119 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::io("read", path, &e))
 }
 
-/// Runs two machines of `config` in lockstep, compiled code beside the interpreter. COM1 is shown. Returns the process's
-/// exit code.
+/// Runs two machines of what `make` says in lockstep, compiled code (by `engine`) beside the interpreter, looking closely
+/// at `foci`. Returns the process's exit code.
 ///
 /// # Errors
 /// If the clock is the host's, or the host refuses something.
-pub fn lockstep(mut config: MachineConfig, options: &Options) -> Result<u8> {
-    let Engine::Translator(engine) = config.engine else {
-        return Err(Error::new("--engine lockstep: this host has no compiled code to compare"));
-    };
-    // The world outside is not the same twice.
-    config.network = None;
-    let mut both = Lockstep::new(&config, engine)?;
-    let limit = options.max_time.unwrap_or(Time::MAX);
-    let mut shown = 0;
-    let end = loop {
-        match both.step(limit) {
-            Ok(outcome) => {
-                let new = both.compiled().serial_output().get(shown..).unwrap_or_default();
-                shown += new.len();
-                std::io::stdout().write_all(new).and_then(|()| std::io::stdout().flush()).ok();
-                if let Some(outcome) = outcome {
-                    break conclude(outcome, config.reboot)?;
-                }
-            }
-            Err(difference) => {
-                say(format_args!("{difference}"));
-                break code::DIFFERENT;
-            }
-        }
-        if both.compiled().now() >= limit {
-            say(format_args!("the time limit is reached"));
-            break code::TIME;
-        }
-    };
-    if options.stats {
-        eprintln!("compared             {} times over {} instructions", both.compared, both.compiled().executed());
+pub fn lockstep(make: Maker, engine: engine::Config, foci: &[Focus], options: &Options) -> Result<u8> {
+    let reboots = make()?.reboot;
+    let trace = Trace::new(&options.trace, options.trace_file.as_deref())?;
+    let mut both = Lockstep::new(make, engine, options.max_time.unwrap_or(Time::MAX))?;
+    both.focus(foci.to_vec());
+    both.compiled_mut().set_trace(trace);
+    // Steps are short, and nobody sleeps: whoever has input for the guest need not wake anybody, which would end a step
+    // at another place than the next time.
+    let nobody = Waker::new(Arc::default());
+    let stop = Stop::on_signals(nobody.clone())?;
+    let mut counters = Counters::start(options, both.compiled())?;
+    let mut serial = Serial::open(&options.serial, nobody)?;
+    if serial.is_terminal() {
+        say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
     }
-    Ok(end)
+    let mut end = Ok(None);
+    while matches!(end, Ok(None)) {
+        end = match both.step() {
+            Ok(outcome) => Ok(outcome.map(End::Outcome)),
+            Err(trouble) => Err(trouble),
+        };
+        let sent = both.compiled_mut().take_serial();
+        let leave = serial.exchange(&sent, |bytes| both.serial_input(bytes))?;
+        if matches!(end, Ok(None)) && (leave || stop.requested()) {
+            end = both.compare_all().map(|()| Some(End::Stopped));
+        } else if matches!(end, Ok(None)) && both.is_over() {
+            end = both.compare_all().map(|()| Some(End::Time));
+        }
+    }
+    drop(serial);
+    both.compiled_mut().flush_trace();
+    if options.dump_screen {
+        print!("{}", both.compiled().screen_text());
+    }
+    counters.finish(options, both.compiled())?;
+    let code = match end {
+        Err(Trouble::Host(error)) => return Err(error),
+        Err(Trouble::Difference(difference)) => {
+            say(format_args!(
+                "compiled code and the interpreter differ after instruction {}; looking for the smallest difference, \
+                 which takes a few times as long again",
+                difference.to
+            ));
+            say(format_args!("{}", both.explain(*difference, &command_line())));
+            code::DIFFERENT
+        }
+        Ok(Some(End::Outcome(outcome))) => conclude(outcome, reboots)?,
+        Ok(Some(End::Time)) => {
+            say(format_args!("the time limit is reached"));
+            code::TIME
+        }
+        Ok(Some(End::Script(_) | End::Stopped) | None) => code::STOPPED,
+    };
+    if code != code::DIFFERENT {
+        say(format_args!(
+            "no difference in {} instructions: registers and chips compared {} times, all memory {} times",
+            both.compiled().executed(),
+            both.compared,
+            both.ram_compared
+        ));
+    }
+    Ok(code)
+}
+
+/// The command that started this process, as a shell takes it, without what a report of lockstep adds to it.
+fn command_line() -> String {
+    let mut words = Vec::new();
+    let mut arguments = std::env::args();
+    while let Some(word) = arguments.next() {
+        if word == "--lockstep-from" {
+            arguments.next();
+        } else if !word.starts_with("--lockstep-from=") {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+            let quoted = word.is_empty() || !word.chars().all(plain);
+            words.push(if quoted { format!("'{}'", word.replace('\'', "'\\''")) } else { word });
+        }
+    }
+    words.join(" ")
+}
+
+/// What `--stats` and `--stats-json` ask for.
+struct Counters {
+    file: Option<Output>,
+    sampler: Option<Sampler>,
+    begun: Instant,
+}
+
+impl Counters {
+    fn start(options: &Options, machine: &Machine) -> Result<Self> {
+        let file = options.stats_json.as_deref().map(|path| Output::open("counters", path)).transpose()?;
+        let sampler = match options.stats || file.is_some() {
+            true => Some(Sampler::start(Arc::clone(machine.cpu().activity()))?),
+            false => None,
+        };
+        Ok(Counters { file, sampler, begun: Instant::now() })
+    }
+
+    fn finish(&mut self, options: &Options, machine: &Machine) -> Result<()> {
+        let Some(sampler) = self.sampler.take() else { return Ok(()) };
+        let stats = stats::collect(machine, self.begun.elapsed(), &sampler.finish());
+        if options.stats {
+            eprint!("{}", stats::text(&stats));
+        }
+        match self.file.take() {
+            Some(file) => file.write(&format!("{stats:#}\n")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Builds the machine of `config` and runs it to its end. Returns the process's exit code.
@@ -143,30 +219,13 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     machine.set_trace(trace);
     automation.listen(&options.automation, &machine.waker())?;
     let stop = Stop::on_signals(machine.waker())?;
-    let stats_file = match &options.stats_json {
-        Some(path) => Some(Output::open("counters", path)?),
-        None => None,
-    };
-    let sampler = match options.stats || stats_file.is_some() {
-        true => Some(Sampler::start(Arc::clone(machine.cpu().activity()))?),
-        false => None,
-    };
-    let start = Instant::now();
+    let mut counters = Counters::start(options, &machine)?;
     let ended = connect_and_run(&mut machine, options, &mut automation, &stop);
-    let elapsed = start.elapsed();
     machine.flush_trace();
     if options.dump_screen {
         print!("{}", machine.screen_text());
     }
-    if let Some(sampler) = sampler {
-        let stats = stats::collect(&machine, elapsed, &sampler.finish());
-        if options.stats {
-            eprint!("{}", stats::text(&stats));
-        }
-        if let Some(file) = stats_file {
-            file.write(&format!("{stats:#}\n"))?;
-        }
-    }
+    counters.finish(options, &machine)?;
     Ok(match ended? {
         End::Outcome(outcome) => automation.ended(conclude(outcome, reboots)?),
         End::Script(code) => code,

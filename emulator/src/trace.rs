@@ -131,24 +131,37 @@ impl Trace {
 
 /// The instruction at CS:EIP in Intel syntax.
 pub fn disassemble(cpu: &Cpu) -> String {
+    disassemble_bytes(&cpu.state, &code_bytes(cpu)).1
+}
+
+/// The bytes at CS:EIP, fifteen of them at most, as far as they are mapped.
+pub fn code_bytes(cpu: &Cpu) -> Vec<u8> {
     let s = &cpu.state;
     let linear = s.segs[1].base.wrapping_add(s.rip) & 0xffff_ffff;
-    let mut bytes = [0; 15];
-    let mut have = 0;
-    for byte in &mut bytes {
-        let at = linear.wrapping_add(have as u64) & 0xffff_ffff;
-        let Some(physical) = physical(cpu, at) else { break };
-        cpu.memory().dma_read(physical, std::slice::from_mut(byte));
-        have += 1;
+    let mut bytes = vec![0; 15];
+    let in_page = (4096 - (linear & 0xfff) as usize).min(bytes.len());
+    let Some(first) = physical(cpu, linear) else { return Vec::new() };
+    cpu.memory().dma_read(first, &mut bytes[..in_page]);
+    if in_page < bytes.len() {
+        match physical(cpu, linear.wrapping_add(in_page as u64) & 0xffff_ffff) {
+            Some(second) => cpu.memory().dma_read(second, &mut bytes[in_page..]),
+            None => bytes.truncate(in_page),
+        }
     }
-    if have == 0 {
-        return "(not mapped)".to_owned();
+    bytes
+}
+
+/// The first instruction of `bytes`, which lie at CS:EIP of `s`: its bytes in hexadecimal, and in Intel syntax.
+pub fn disassemble_bytes(s: &State, bytes: &[u8]) -> (String, String) {
+    if bytes.is_empty() {
+        return (String::new(), "(not mapped)".to_owned());
     }
     let bits = if s.segs[1].big() { 32 } else { 16 };
-    let instruction = Decoder::with_ip(bits, &bytes[..have], s.rip, DecoderOptions::NONE).decode();
+    let instruction = Decoder::with_ip(bits, bytes, s.rip, DecoderOptions::NONE).decode();
     let mut text = String::new();
     IntelFormatter::new().format(&instruction, &mut text);
-    text
+    let hex: Vec<String> = bytes[..instruction.len().min(bytes.len())].iter().map(|b| format!("{b:02x}")).collect();
+    (hex.join(" "), text)
 }
 
 /// Where a linear address leads, without side effects; `None` if no page is mapped there.

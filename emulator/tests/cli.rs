@@ -141,6 +141,7 @@ fn wrong_input_is_one_sentence() {
     let before = folder.entries();
     let missing = folder.0.join("missing").display().to_string();
     let here = folder.0.display().to_string();
+    let lockstep = ["run", "--engine", "lockstep", "--clock", "virtual"];
     let table: &[(&[&str], &str)] = &[
         (&["run", "--kernel", &missing], "there is no such file"),
         (&["run", &missing], "there is no such file"),
@@ -187,6 +188,16 @@ fn wrong_input_is_one_sentence() {
         (&["run", "--control", "/etc/ring86", &sector], "others can enter"),
         (&["control", "./nobody", "screen"], "no machine listens"),
         (&["screenshot", "./nobody", "x.png"], "no machine listens"),
+        (&["run", "--engine", "lockstep", &image], "needs --clock virtual"),
+        (&[&lockstep[..], &["--script", &no_key, &image]].concat(), "--script would drive one machine of two"),
+        (&[&lockstep[..], &["--control", "x", &image]].concat(), "--control would drive one machine of two"),
+        (&[&lockstep[..], &["--display", "terminal", &image]].concat(), "no place for two machines"),
+        (&[&lockstep[..], &["--net", "user", &image]].concat(), "a network is not the same twice"),
+        (&[&lockstep[..], &["--forward", "tcp:2222:22", &image]].concat(), "a network is not the same twice"),
+        (&[&lockstep[..], &["--trace", "io,exec", &image]].concat(), "use --trace io"),
+        (&[&lockstep[..], &["--lockstep-from", "2", "--lockstep-from", "1", &image]].concat(), "smaller numbers first"),
+        (&[&lockstep[..], &["--hd", &missing, &image]].concat(), "there is no such file"),
+        (&["run", "--lockstep-from", "5", &image], "is for --engine lockstep"),
         (&["run", "--serial", "file:no/such/folder/out", &sector], "cannot create"),
         (&["run", "--stats-json", "no/such/folder/out", &sector], "cannot write the counters"),
         (&["compare", &missing], "there is no such file"),
@@ -233,6 +244,8 @@ fn wrong_arguments_have_claps_code() {
         &["run", "--max-time", "0"],
         &["run", "--serial", "telnet"],
         &["run", "--trace-file", "x"],
+        &["run", "--engine", "lockstep", "--lockstep-from", "1,0"],
+        &["run", "--engine", "lockstep", "--lockstep-from", "1,1,65"],
         &["run", "--boot", "n", "x"],
         &["run", "--boot", "z", "x"],
         &["fly"],
@@ -297,6 +310,57 @@ fn exit_codes_tell_how_a_run_ended() {
     assert_eq!(code, Some(124), "{err}");
     let resets = err.lines().find_map(|l| l.strip_prefix("resets")).and_then(|n| n.trim().parse::<u64>().ok());
     assert!(resets.is_some_and(|n| n > 1), "{err}");
+}
+
+#[test]
+fn lockstep_takes_drives_and_shows_what_the_guest_says() {
+    // As in the test below: a character on the screen and one on COM1.
+    let code = [
+        0xb4, 0x0e, 0xb0, b'!', 0xcd, 0x10, 0xba, 0xfb, 0x03, 0xb0, 0x03, 0xee, 0xba, 0xf8, 0x03, 0xb0, b'k', 0xee,
+        0xfa, 0xf4,
+    ];
+    let (code, err, out) = run_sector("lockstep", &code, &["--engine", "lockstep", "--dump-screen", "--stats"]);
+    assert_eq!(code, Some(122), "{err}");
+    assert!(out.starts_with('k') && out.contains('!'), "{out}");
+    assert!(err.contains("thrown away") && err.contains("no difference in") && err.contains("instructions"), "{err}");
+    // mov ax, 0201h; mov cx, 1; xor dx, dx; mov bx, 8000h; int 13h; mov ax, 0301h; inc byte [8010h]; int 13h; cli; hlt:
+    // reads a sector, changes it and writes it back, in both machines.
+    let write = [
+        0xb8, 0x01, 0x02, 0xb9, 1, 0, 0x31, 0xd2, 0x8e, 0xda, 0x8e, 0xc2, 0xbb, 0, 0x80, 0xcd, 0x13, 0xb8, 0x01, 0x03,
+        0xfe, 0x06, 0x10, 0x80, 0xcd, 0x13, 0xfa, 0xf4,
+    ];
+    let folder = Folder::new("lockstep-write");
+    let path = folder.file("boot.img", &boot_sector(&write));
+    let args = ["run", "--engine", "lockstep", "--clock", "virtual", "-m", "2M", "--floppy", &path];
+    let output = ring86(&folder.0, &args);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(122), "{err}");
+    assert_eq!(fs::read(&path).expect("the image is there"), boot_sector(&write), "{err}");
+}
+
+#[test]
+#[cfg(unix)]
+fn lockstep_ends_with_a_signal_and_says_what_it_compared() {
+    let folder = Folder::new("lockstep-signal");
+    // mov dx, 3F8h; mov al, '.'; out dx, al; jmp $
+    let image = folder.file("boot.img", &boot_sector(&[0xba, 0xf8, 0x03, 0xb0, b'.', 0xee, 0xeb, 0xfe]));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ring86"))
+        .args(["run", "--engine", "lockstep", "--clock", "virtual", "-m", "2M", "--floppy", &image])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // The guest runs once it has said something.
+    let mut first = [0];
+    let mut stdout = child.stdout.take().expect("stdout is piped");
+    std::io::Read::read_exact(&mut stdout, &mut first).expect("the guest says something");
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("the program ends");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(128), "{err}");
+    assert!(err.contains("no difference in"), "{err}");
 }
 
 #[test]

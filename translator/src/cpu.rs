@@ -302,6 +302,7 @@ impl Cpu {
             }
             if let Some(e) = &mut self.engine
                 && std::mem::take(&mut e.left)
+                && !self.state.halted
             {
                 self.settle_sti();
                 return Exit::Budget;

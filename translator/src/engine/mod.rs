@@ -16,6 +16,7 @@ use crate::code_cache::{CodeCache, Piece};
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
 use crate::frame::exit;
+use crate::ir::Op;
 pub use crate::lower::Mmu;
 use crate::lower::compile::{Compiler, Effort};
 use crate::lower::trampoline::{self, JUMPS, Jump};
@@ -24,6 +25,7 @@ use crate::mmu::shadow::{self, Shadow};
 use crate::model::Model;
 use crate::region::{Fixed, Plan, PlanPage};
 use crate::state::{SegReg, mode};
+use std::sync::Arc;
 
 /// What to write to the log about regions whose anchor lies in a range of linear addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +73,25 @@ pub struct Config {
     pub quick_first: bool,
     /// Guest instructions in a block at most. With 1, and compiled at once, every single step is compiled code.
     pub block_limit: usize,
-    /// Return to the caller of [`Cpu::run`] when compiled code is left after at least so many instructions: for lockstep.
-    pub stop_at_exits: Option<u64>,
+    /// For lockstep.
+    pub watch: Option<Watch>,
+    /// Changes operations before they are compiled, the interpreter's stay as they are: for tests of whoever is to find
+    /// compiled code that is wrong.
+    #[doc(hidden)]
+    pub plant: Option<fn(&mut Op)>,
 }
+
+/// When [`Cpu::run`] returns so that its caller can look at the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// At the first exit from a block or from compiled code after this many instructions.
+    pub least: u64,
+    /// Compiled code runs at most this many at a time, or the shortest stretch it can do if that is longer.
+    pub most: u64,
+}
+
+/// A stretch of compiled code that needs more instructions than this is left to the interpreter.
+const LONGEST_SHORT: u64 = 4096;
 
 impl Default for Config {
     fn default() -> Self {
@@ -89,7 +107,8 @@ impl Default for Config {
             optimise: true,
             quick_first: true,
             block_limit: crate::decode::MAX_INSTRUCTIONS,
-            stop_at_exits: None,
+            watch: None,
+            plant: None,
         }
     }
 }
@@ -174,7 +193,7 @@ pub(crate) struct Engine {
     trampoline: usize,
     /// Compiled code is running.
     pub running: bool,
-    /// With [`Config::stop_at_exits`]: compiled code has been left, and the caller of [`Cpu::run`] wants to know.
+    /// With [`Config::watch`]: the caller of [`Cpu::run`] wants to look at the state.
     pub left: bool,
     /// Retired instructions when that last happened.
     stopped: u64,
@@ -217,6 +236,16 @@ impl Engine {
             fault: None,
             sample: false,
         })
+    }
+
+    /// With [`Config::watch`]: notes at an exit after `retired` instructions whether the caller is to look.
+    fn look(&mut self, retired: u64) {
+        if let Some(watch) = self.config.watch
+            && retired - self.stopped >= watch.least
+        {
+            self.left = true;
+            self.stopped = retired;
+        }
     }
 
     fn clear_jumps(&mut self) {
@@ -304,6 +333,31 @@ impl Cpu {
         Ok(())
     }
 
+    /// Forgets all compiled code and every block. From now on a block is compiled when it first runs, on this thread,
+    /// with at most `block_limit` instructions. What the shadow and the window know stays.
+    ///
+    /// # Errors
+    /// As for [`Cpu::enable_translator`].
+    pub fn compile_anew(&mut self, block_limit: usize) -> Result<(), String> {
+        let Some(e) = &self.engine else { return Ok(()) };
+        let config = Config { threshold: 1, synchronous: true, block_limit, ..e.config };
+        let (stats, stopped) = (e.stats, e.stopped);
+        let mem = Arc::clone(&self.mem);
+        self.blocks.clear(&mem);
+        // They are regions of the engine that goes.
+        self.blocks.dead.clear();
+        self.engine = Some(Box::new(Engine { stats, stopped, ..Engine::new(config)? }));
+        self.block_limit = config.block_limit.clamp(1, crate::decode::MAX_INSTRUCTIONS);
+        Ok(())
+    }
+
+    /// Sets [`Config::watch`].
+    pub fn watch(&mut self, watch: Watch) {
+        if let Some(e) = &mut self.engine {
+            e.config.watch = Some(watch);
+        }
+    }
+
     /// Counters of the compiled tiers, if there are any.
     pub fn tier_stats(&self) -> Option<TierStats> {
         self.engine.as_ref().map(|e| e.stats)
@@ -378,6 +432,11 @@ impl Cpu {
                 self.learn_miss(lin);
             }
             self.learn_target(id, serial);
+            let mut special = special;
+            if let Some(e) = &mut self.engine {
+                e.look(self.retired);
+                special |= e.left;
+            }
             if special || self.retired >= end || self.pins.get() & self.watched() != 0 {
                 return Ok(());
             }
@@ -409,16 +468,23 @@ impl Cpu {
             let region = e.jumps[at].region;
             self.sampled(region);
         }
-        let Some(jump) = self.engine.as_ref().map(|e| e.jumps[at]).filter(|j| j.tag == tag) else { return Ok(None) };
-        let why = native::run(self, bus, &jump, end);
-        if let Some(e) = &mut self.engine
-            && let Some(least) = e.config.stop_at_exits
-            && self.retired - e.stopped >= least
-        {
-            e.left = true;
-            e.stopped = self.retired;
+        let Some(e) = self.engine.as_ref() else { return Ok(None) };
+        let Some(jump) = Some(e.jumps[at]).filter(|j| j.tag == tag) else { return Ok(None) };
+        let Some(watch) = e.config.watch else { return native::run(self, bus, &jump, end).map(Some) };
+        let (before, mut most) = (self.retired, watch.most);
+        let why = loop {
+            let why = native::run(self, bus, &jump, end.min(before + most));
+            // A stretch runs whole or not at all.
+            let none = matches!(why, Ok(exit::BUDGET)) && self.retired == before && before + most < end;
+            if !none || most >= LONGEST_SHORT {
+                break why;
+            }
+            most += 1;
+        };
+        if let Some(e) = &mut self.engine {
+            e.look(self.retired);
         }
-        Ok(Some(why?))
+        why.map(Some)
     }
 
     /// A slice begins in region `id`: whatever is met so more than once takes time worth optimising for.
@@ -520,6 +586,9 @@ impl Cpu {
         let wide = hot.is_some() || !config.quick_first;
         let Some(mut plan) = self.plan(id, wide) else { return };
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
+        if let Some(plant) = config.plant {
+            plan.blocks.iter_mut().flat_map(|b| &mut b.ops).for_each(plant);
+        }
         plan.show = Some(config.show).filter(|s| s.wants(lin)).map(|s| (lin, s));
         let hot = hot.unwrap_or(self.blocks.get(id).profile.count);
         let Some(e) = &mut self.engine else { return };
