@@ -277,9 +277,12 @@ impl Common {
         Ok(config::Engine::Translator(c))
     }
 
-    /// Runs two machines of `config` with `drives`.
-    fn lockstep(&self, config: MachineConfig, drives: DriveArgs) -> Result<u8> {
+    /// Whether lockstep can do what is asked for.
+    fn check_lockstep(&self) -> Result<()> {
         let refused = |what: &str, why: &str| Err(Error::new(format!("--engine lockstep: {what} {why}")));
+        if self.clock != ClockKind::Virtual {
+            return Err(Error::new("--engine lockstep needs --clock virtual: two runs are only the same with it"));
+        }
         if self.display != display::Target::None {
             return refused("--display", "has no place for two machines; use --dump-screen");
         }
@@ -298,8 +301,13 @@ impl Common {
         if !self.lockstep_from.is_sorted_by_key(|f| f.from) {
             return refused("--lockstep-from", "comes in the order of the report, smaller numbers first");
         }
+        Ok(())
+    }
+
+    /// Runs two machines of `config` with `drives`.
+    fn lockstep(&self, config: MachineConfig, drives: DriveArgs) -> Result<u8> {
         let config::Engine::Translator(engine) = config.engine else {
-            return refused("this host", "has no compiled code to compare");
+            return Err(Error::new("--engine lockstep: this host has no compiled code to compare"));
         };
         let make = move || {
             let mut config = config.clone();
@@ -312,6 +320,9 @@ impl Common {
     fn config(&self) -> Result<MachineConfig> {
         if self.engine != Engine::Lockstep && !self.lockstep_from.is_empty() {
             return Err(Error::new("--lockstep-from is for --engine lockstep"));
+        }
+        if self.engine == Engine::Lockstep {
+            self.check_lockstep()?;
         }
         let mut config = MachineConfig::new();
         config.engine = self.engine()?;

@@ -196,7 +196,7 @@ fn wrong_input_is_one_sentence() {
         (&[&lockstep[..], &["--forward", "tcp:2222:22", &image]].concat(), "a network is not the same twice"),
         (&[&lockstep[..], &["--trace", "io,exec", &image]].concat(), "use --trace io"),
         (&[&lockstep[..], &["--lockstep-from", "2", "--lockstep-from", "1", &image]].concat(), "smaller numbers first"),
-        (&[&lockstep[..], &["--hd", &missing, &image]].concat(), "there is no such file"),
+        (&[&lockstep[..], &["--hd", &missing, &sector]].concat(), "there is no such file"),
         (&["run", "--lockstep-from", "5", &image], "is for --engine lockstep"),
         (&["run", "--serial", "file:no/such/folder/out", &sector], "cannot create"),
         (&["run", "--stats-json", "no/such/folder/out", &sector], "cannot write the counters"),
