@@ -67,6 +67,12 @@ unsafe extern "C" fn access(state: *mut State, off: u64, value: u64, info: u64) 
     cpu.host_access(bus, off, value, info as u32)
 }
 
+/// The code that [`settle`] calls. Only x86-64 hosts have any.
+#[cfg(target_arch = "x86_64")]
+type Settle = unsafe extern "sysv64" fn(*mut State);
+#[cfg(not(target_arch = "x86_64"))]
+type Settle = unsafe extern "C" fn(*mut State);
+
 /// Brings home what batches have left in the host's floating-point registers.
 ///
 /// # Safety
@@ -76,7 +82,7 @@ unsafe fn settle(state: *mut State) {
     // the code cache that the running code is in.
     unsafe {
         if (*state).fp_on_host != 0 && (*state).frame.settle != 0 {
-            let f = std::mem::transmute::<usize, unsafe extern "sysv64" fn(*mut State)>((*state).frame.settle);
+            let f = std::mem::transmute::<usize, Settle>((*state).frame.settle);
             f(state);
         }
     }
