@@ -123,9 +123,9 @@ impl Bus for SystemBus {
         if self.board.network_claims(addr) {
             let event = self.board.network_write(self.clock.now(retired), addr, size, value);
             self.after(event);
-            return;
+        } else {
+            self.board.mem_write(addr, size, value);
         }
-        self.board.mem_write(addr, size, value);
         self.activity.leave(before);
     }
 
