@@ -8,7 +8,7 @@ pub const COLOURS: [&str; 10] =
 
 /// Width of a chart, of the column of names on its left, and of the figures on its right.
 const WIDTH: f64 = 960.0;
-const NAMES: f64 = 210.0;
+const NAMES: f64 = 262.0;
 const FIGURES: f64 = 110.0;
 /// Height of a bar and of the text beside it.
 const BAR: f64 = 13.0;
