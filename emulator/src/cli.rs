@@ -69,6 +69,8 @@ enum Engine {
     Translator,
     /// Compiled code beside the interpreter, compared step by step.
     Lockstep,
+    /// The host's processor, under Linux's KVM: to compare with (needs the feature kvm and --clock host).
+    Kvm,
 }
 
 /// Forms of compiled code.
@@ -253,6 +255,15 @@ impl Common {
         use ring86_translator::engine;
         if self.engine == Engine::Interpreter {
             return Ok(config::Engine::Interpreter);
+        }
+        if self.engine == Engine::Kvm {
+            if self.clock != ClockKind::Host {
+                return Err(Error::new("--engine kvm: nobody counts its instructions, so it needs --clock host"));
+            }
+            if self.trace.iter().any(|w| *w != What::Io) {
+                return Err(Error::new("--engine kvm: of the traces only io works with it"));
+            }
+            return Ok(config::Engine::Kvm);
         }
         let mut c = engine::Config::default();
         if self.engine == Engine::Lockstep {

@@ -22,6 +22,8 @@ pub enum Engine {
     Interpreter,
     /// Hot code is compiled.
     Translator(ring86_translator::engine::Config),
+    /// The host's processor runs the guest, under its own hypervisor.
+    Kvm,
 }
 
 impl Engine {
@@ -71,7 +73,7 @@ impl Engine {
     /// If this host cannot run compiled code.
     pub fn apply(self, cpu: &mut ring86_translator::Cpu) -> Result<()> {
         match self {
-            Engine::Interpreter => Ok(()),
+            Engine::Interpreter | Engine::Kvm => Ok(()),
             Engine::Translator(config) => {
                 cpu.enable_translator(config).map_err(|e| Error::new(format!("--engine translator: {e}")))
             }

@@ -17,6 +17,7 @@ pub mod display;
 pub mod drives;
 pub mod error;
 pub mod keys;
+pub mod kvm;
 pub mod layout;
 pub mod lockstep;
 pub mod logging;

@@ -6,10 +6,11 @@
 use crate::board::Board;
 use crate::boot;
 use crate::bus::{Journal, SystemBus};
-use crate::config::MachineConfig;
+use crate::config::{Engine, MachineConfig};
 use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::keys;
+use crate::kvm::Kvm;
 use crate::layout::Layout;
 use crate::network::Network;
 use crate::scheduler::{Clock, ClockKind, MAX_SLICE, Waker};
@@ -52,6 +53,8 @@ pub struct Machine {
     config: MachineConfig,
     layout: Arc<Layout>,
     cpu: Cpu,
+    /// Runs in place of `cpu`, which then only holds the state between slices.
+    kvm: Option<Kvm>,
     bus: SystemBus,
     network: Option<Network>,
     /// The CPU executed HLT in the last slice.
@@ -87,11 +90,16 @@ impl Machine {
         config.drives = Drives::default();
         let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
         config.engine.apply(&mut cpu)?;
+        let kvm = match config.engine {
+            Engine::Kvm => Some(Kvm::new(&cpu)?),
+            _ => None,
+        };
         let bus = SystemBus::new(board, Clock::new(config.clock), pins, Arc::clone(cpu.activity()));
         Ok(Machine {
             config,
             layout,
             cpu,
+            kvm,
             bus,
             network,
             halted: false,
@@ -162,6 +170,11 @@ impl Machine {
         &self.cpu
     }
 
+    /// KVM, if it runs the guest.
+    pub fn kvm(&self) -> Option<&Kvm> {
+        self.kvm.as_ref()
+    }
+
     /// The processor, for tests that set registers.
     pub fn cpu_mut(&mut self) -> &mut Cpu {
         &mut self.cpu
@@ -193,7 +206,13 @@ impl Machine {
         let until = self.next_event().min(limit).min(now.saturating_add(MAX_SLICE));
         self.bus.deadline = until;
         let before = self.cpu.retired();
-        let exit = self.run_cpu(self.bus.clock.budget(now, until));
+        let exit = match &mut self.kvm {
+            Some(kvm) => match kvm.run(&mut self.cpu, &mut self.bus, until) {
+                Ok(exit) => exit,
+                Err(error) => return Some(Outcome::Failed(error)),
+            },
+            None => self.run_cpu(self.bus.clock.budget(now, until)),
+        };
         let after = self.now();
         self.bus.clock.learn(self.cpu.retired() - before, now, after);
         self.collect();
@@ -300,6 +319,7 @@ impl Machine {
             }
             self.cpu.state.update_mode();
             self.cpu.flush();
+            self.kvm.iter_mut().for_each(Kvm::changed);
             self.halted = false;
         }
         None
@@ -316,6 +336,7 @@ impl Machine {
         }
         self.bus.board.open_a20();
         self.cpu.reset();
+        self.kvm.iter_mut().for_each(Kvm::changed);
         self.halted = false;
     }
 

@@ -140,6 +140,11 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
             |(h, count, ns)| json!({"name": format!("{h:?}"), "sensitive": h.is_sensitive(), "count": count, "ns": ns}),
         )
         .collect();
+    let exits_to_here = machine.kvm().map(|k| k.exits()).unwrap_or_default();
+    let exits_to_here = exits_to_here
+        .into_iter()
+        .map(|(name, count, ns)| json!({"name": name, "sensitive": true, "count": count, "ns": ns}));
+    let calls: Vec<Value> = calls.into_iter().chain(exits_to_here).collect();
     let state = &machine.cpu().state;
     let at = crate::trace::disassemble(machine.cpu());
     let tiers = machine.cpu().tier_stats();
@@ -153,7 +158,11 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
         .collect();
     json!({
         "schema": SCHEMA,
-        "engine": if tiers.is_some() { "translator" } else { "interpreter" },
+        "engine": match (machine.kvm(), tiers) {
+            (Some(_), _) => "kvm",
+            (None, Some(_)) => "translator",
+            (None, None) => "interpreter",
+        },
         "guest_instructions": executed,
         "interpreted_instructions": executed.saturating_sub(t.retired),
         "host_ns": host_ns,

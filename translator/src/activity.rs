@@ -27,11 +27,13 @@ pub enum Doing {
     Device,
     /// The guest halts and nothing is due.
     Idle,
+    /// Guest code on the host's own processor, under its hypervisor.
+    Hardware,
 }
 
 impl Doing {
     /// Every activity, in the order of its number.
-    pub const ALL: [Doing; 9] = [
+    pub const ALL: [Doing; 10] = [
         Doing::Interpret,
         Doing::Compiled,
         Doing::Dispatch,
@@ -41,6 +43,7 @@ impl Doing {
         Doing::Deliver,
         Doing::Device,
         Doing::Idle,
+        Doing::Hardware,
     ];
 
     /// Its name in reports.
@@ -55,6 +58,7 @@ impl Doing {
             Doing::Deliver => "exceptions and interrupts",
             Doing::Device => "devices",
             Doing::Idle => "idle",
+            Doing::Hardware => "under KVM",
         }
     }
 }

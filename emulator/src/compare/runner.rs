@@ -11,8 +11,8 @@ use std::time::Duration;
 enum Way {
     /// This program, with these options.
     Ring86(&'static [&'static str]),
-    /// Not in this program; the sentence says so.
-    Absent(&'static str),
+    /// This program over the host's own hypervisor.
+    Kvm,
     /// The host itself: the same work as an ordinary process.
     Native,
     /// Another emulator, for a second opinion.
@@ -38,7 +38,7 @@ pub const RUNNERS: &[Runner] = &[
         title: "translator, --mmu table",
         way: Way::Ring86(&["--engine", "translator", "--mmu", "table"]),
     },
-    Runner { id: "kvm", title: "KVM", way: Way::Absent("not built in this binary yet") },
+    Runner { id: "kvm", title: "KVM", way: Way::Kvm },
     Runner { id: "native", title: "native", way: Way::Native },
     Runner { id: "qemu", title: "QEMU TCG", way: Way::Qemu },
 ];
@@ -66,14 +66,14 @@ impl Runner {
 
     /// It writes counters.
     pub fn has_stats(&self) -> bool {
-        matches!(self.way, Way::Ring86(_))
+        matches!(self.way, Way::Ring86(_) | Way::Kvm)
     }
 
     /// Why it cannot run here at all, in one sentence; `None` if it can.
     pub fn unavailable(&self, host: &Host) -> Option<String> {
         match self.way {
             Way::Ring86(options) => self.refusal(host, options),
-            Way::Absent(sentence) => Some(sentence.to_owned()),
+            Way::Kvm => crate::kvm::trouble(),
             Way::Native if cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "x86"))) => None,
             Way::Native => Some("this host does not run i386 programs of Linux".to_owned()),
             Way::Qemu => {
@@ -125,7 +125,11 @@ impl Runner {
     /// The command that runs `start`, with counters to `stats`.
     pub fn command(&self, start: &Start, host: &Host, stats: &Path) -> Command {
         match self.way {
-            Way::Ring86(options) => {
+            Way::Ring86(_) | Way::Kvm => {
+                let options = match self.way {
+                    Way::Ring86(options) => options,
+                    _ => &["--engine", "kvm"],
+                };
                 let mut command = Command::new(&host.ring86);
                 command.arg("run").args(options).arg("--kernel").arg(&start.kernel);
                 if let Some(initrd) = &start.initrd {
@@ -136,7 +140,7 @@ impl Runner {
                 command.args(["--debug-exit", "0xf4", "--stats-json"]).arg(stats);
                 command
             }
-            Way::Native | Way::Absent(_) => {
+            Way::Native => {
                 let words = start.native.as_deref().unwrap_or_default();
                 let mut command = Command::new(words.first().map_or("", String::as_str));
                 command.args(words.iter().skip(1));

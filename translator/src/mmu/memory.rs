@@ -121,6 +121,18 @@ impl Memory {
         PageTarget { read: None, write: None }
     }
 
+    /// The whole map as pieces (first address, length, where accesses go) in the order of their addresses; what is not in
+    /// it is the bus's alone. Neighbouring pieces may lead to the same place.
+    pub fn extents(&self) -> Vec<(u64, u64, PageTarget)> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let mut edges: Vec<u64> = map.iter().flat_map(|r| [r.start, r.last.saturating_add(1)]).collect();
+        drop(map);
+        edges.sort_unstable();
+        edges.dedup();
+        let pieces = edges.windows(2).map(|w| (w[0], w[1] - w[0], self.page(w[0])));
+        pieces.filter(|(_, _, to)| to.read.is_some() || to.write.is_some()).collect()
+    }
+
     /// True if translated code was made from the RAM page at offset `off`.
     pub fn is_code(&self, off: u64) -> bool {
         self.code.get((off >> 12) as usize).is_some_and(|b| *b)

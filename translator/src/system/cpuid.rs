@@ -90,7 +90,8 @@ impl Cpu {
         self.state.set_gpr(slot::RDX, d.into());
     }
 
-    fn cpuid_leaf(&self, leaf: u32) -> [u32; 4] {
+    /// What CPUID answers for `leaf`: EAX, EBX, ECX, EDX.
+    pub fn cpuid_leaf(&self, leaf: u32) -> [u32; 4] {
         let id = match self.model {
             Model::I8086 | Model::I286 | Model::I386 => return [0; 4],
             Model::I486 => I486,
