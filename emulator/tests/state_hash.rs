@@ -5,8 +5,11 @@
 //! with `RING86_BLESS=1` on x86-64 then, where the native differential has judged the change. A difference on another
 //! kind of host alone is a fault of Ring86.
 
+#[path = "support/hash.rs"]
+mod hash;
 mod support;
 
+use hash::{Hash, of_machine};
 use ring86::config::Engine;
 use ring86::config::MachineConfig;
 use ring86::conform::generate::Encoding;
@@ -14,8 +17,8 @@ use ring86::conform::layout::{ARENA_LEN, ENVIRONMENTS, arena_pattern};
 use ring86::conform::subject::{CpuSubject, Subject};
 use ring86::conform::templates;
 use ring86::conform::values::Random;
-use ring86::machine::Machine;
-use ring86_translator::{Ram, State};
+use ring86_translator::State;
+use ring86_translator::engine::{Config, Mmu};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -24,78 +27,6 @@ use support::wait;
 const PROMPT: &str = "ring86> ";
 /// States tried with each encoding of the instruction run.
 const STATES: usize = 24;
-
-/// A hash of 64-bit words: each step is a bijection, so that no single difference is lost.
-struct Hash(u64);
-
-impl Hash {
-    fn new() -> Self {
-        Hash(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn word(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 ^= self.0 >> 29;
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.word(u64::from_le_bytes(word));
-        }
-    }
-
-    fn ram(&mut self, ram: &Ram) {
-        let mut page = vec![0; 4096];
-        for offset in (0..ram.len()).step_by(page.len()) {
-            ram.read_bytes(offset, &mut page);
-            self.bytes(&page);
-        }
-    }
-
-    /// What the architecture shows of a processor; not how its flags and temporaries are kept.
-    fn state(&mut self, state: &State) {
-        (0..8).for_each(|n| self.word(state.gpr(n)));
-        self.word(state.rip);
-        self.word(state.eflags().into());
-        for segment in state.segs.iter().chain([&state.ldtr, &state.tr]) {
-            self.word(segment.base);
-            self.word(u64::from(segment.limit) << 32 | u64::from(segment.attr));
-            self.word(segment.selector.into());
-        }
-        for table in [&state.gdtr, &state.idtr] {
-            self.word(table.base);
-            self.word(table.limit.into());
-        }
-        let fpu = &state.fpu;
-        for register in fpu.regs {
-            self.word(register.mantissa);
-            self.word(register.sign_exp.into());
-        }
-        let fpu_words = [fpu.cw, fpu.sw, fpu.empty.into(), fpu.last_opcode, fpu.last_cs, fpu.last_ds].map(u64::from);
-        let controls = [state.cr0, state.cr2, state.cr3, state.cr4, state.efer, state.mxcsr.into(), state.cpl.into()];
-        for word in fpu_words.into_iter().chain([fpu.last_ip, fpu.last_dp]).chain(controls).chain(state.dr) {
-            self.word(word);
-        }
-        for vector in &state.vectors[..8] {
-            self.bytes(&vector.to_le_bytes());
-        }
-    }
-}
-
-/// The hash of a whole machine: processor, memory, what it printed, and how far it came.
-fn of_machine(machine: &Machine) -> u64 {
-    let mut hash = Hash::new();
-    hash.state(&machine.cpu().state);
-    hash.ram(machine.layout().memory().ram());
-    hash.bytes(machine.serial_output());
-    hash.bytes(machine.screen_text().as_bytes());
-    hash.word(machine.retired());
-    hash.word(machine.executed());
-    hash.0
-}
 
 fn recorded_file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/state_hash.txt")
@@ -127,8 +58,19 @@ fn check(name: &str, hash: u64) {
 
 #[test]
 fn the_demo_ends_in_the_recorded_state() {
+    demo(Engine::Interpreter);
+}
+
+/// The recorded hashes are the interpreter's: with the virtual clock a run is the same in every tier.
+#[test]
+fn the_demo_ends_in_the_recorded_state_when_compiled() {
+    demo(Engine::Translator(Config { mmu: Mmu::Table, threshold: 50, ..Config::default() }));
+}
+
+fn demo(engine: Engine) {
     let mut config = ring86::demo::config(MachineConfig::new()).expect("the demo's image is a good one");
     config.ram = 16 << 20;
+    config.engine = engine;
     let mut machine = support::machine(config);
     wait(&mut machine, "the prompt", 120, |m| m.serial_text().contains(PROMPT));
     check("demo-prompt", of_machine(&machine));
@@ -143,11 +85,24 @@ fn the_demo_ends_in_the_recorded_state() {
     assert!(machine.serial_text().contains("calls and returns"), "{}", machine.serial_text());
     assert!(machine.executed() - before > 50_000_000, "{}", machine.executed() - before);
     check("demo-bench", of_machine(&machine));
+    if matches!(engine, Engine::Translator(_)) {
+        let compiled = machine.cpu().tier_stats().map_or(0, |t| t.retired);
+        assert!(compiled * 2 > machine.executed(), "{compiled} of {} instructions were compiled", machine.executed());
+    }
 }
 
 #[test]
 fn every_instruction_form_gives_the_recorded_results() {
-    let mut subject = CpuSubject::new(Engine::Interpreter).expect("the host has memory for a processor");
+    instruction_forms(Engine::Interpreter);
+}
+
+#[test]
+fn every_compiled_instruction_form_gives_the_recorded_results() {
+    instruction_forms(Engine::single(Mmu::Table, false));
+}
+
+fn instruction_forms(engine: Engine) {
+    let mut subject = CpuSubject::new(engine).expect("the host has memory for a processor");
     let pattern = arena_pattern();
     let mut arena = vec![0; ARENA_LEN as usize];
     for environment in ENVIRONMENTS {

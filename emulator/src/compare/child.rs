@@ -144,7 +144,10 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there() {
-        let error = run(Command::new("/no/such/program"), Duration::from_secs(1)).expect_err("it is not there");
-        assert!(error.contains("cannot be started"), "{error}");
+        match run(Command::new("/no/such/program"), Duration::from_secs(60)) {
+            Err(error) => assert!(error.contains("cannot be started"), "{error}"),
+            // QEMU's user-mode emulation, in which tools/cross runs this, loses what a new process fails with.
+            Ok(done) => assert!(done.code == Some(127) && cfg!(not(target_arch = "x86_64")), "{done:?}"),
+        }
     }
 }
