@@ -179,6 +179,9 @@ struct Common {
     /// Write counters to a file at the end, as JSON.
     #[arg(long, value_name = "FILE")]
     stats_json: Option<PathBuf>,
+    /// Count apart what came before each line on COM1 that begins with one of these words (several with commas).
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    stats_at: Vec<String>,
     /// Print the text screen at the end.
     #[arg(long)]
     dump_screen: bool,
@@ -376,6 +379,7 @@ impl Common {
             trace_file: self.trace_file.clone(),
             stats: self.stats,
             stats_json: self.stats_json.clone(),
+            stats_at: self.stats_at.clone(),
             dump_screen: self.dump_screen,
             automation: automation::Options { script: self.script.clone(), control: self.control.clone(), access },
         }

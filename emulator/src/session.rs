@@ -9,7 +9,7 @@ use crate::logging::say;
 use crate::machine::{Machine, Outcome};
 use crate::scheduler::Waker;
 use crate::serial::{self, Serial};
-use crate::stats::{self, Output, Sampler};
+use crate::stats::{self, Output, Phases, Sampler};
 use crate::terminal::Stop;
 use crate::trace::{Trace, What};
 use ring86_devices::Time;
@@ -63,6 +63,8 @@ pub struct Options {
     pub stats: bool,
     /// Write them to this file, as JSON.
     pub stats_json: Option<PathBuf>,
+    /// Words at whose lines on COM1 a phase with counters of its own ends.
+    pub stats_at: Vec<String>,
     /// Print the text screen at the end.
     pub dump_screen: bool,
     /// Script and control socket.
@@ -173,6 +175,7 @@ fn command_line() -> String {
 struct Counters {
     file: Option<Output>,
     sampler: Option<Sampler>,
+    phases: Phases,
     begun: Instant,
 }
 
@@ -183,12 +186,23 @@ impl Counters {
             true => Some(Sampler::start(Arc::clone(machine.cpu().activity()))?),
             false => None,
         };
-        Ok(Counters { file, sampler, begun: Instant::now() })
+        if sampler.is_none() && !options.stats_at.is_empty() {
+            return Err(Error::new("--stats-at divides counters: give --stats or --stats-json with it"));
+        }
+        Ok(Counters { file, sampler, phases: Phases::new(&options.stats_at), begun: Instant::now() })
+    }
+
+    /// Called after each slice: a phase may have ended.
+    fn look(&mut self, machine: &Machine) {
+        if let Some(sampler) = &self.sampler {
+            self.phases.look(machine, |m| stats::collect(m, self.begun.elapsed(), &sampler.samples()));
+        }
     }
 
     fn finish(&mut self, options: &Options, machine: &Machine) -> Result<()> {
         let Some(sampler) = self.sampler.take() else { return Ok(()) };
-        let stats = stats::collect(machine, self.begun.elapsed(), &sampler.finish());
+        let mut stats = stats::collect(machine, self.begun.elapsed(), &sampler.finish());
+        stats["phases"] = std::mem::replace(&mut self.phases, Phases::new(&[])).finish().into();
         if options.stats {
             eprint!("{}", stats::text(&stats));
         }
@@ -220,7 +234,7 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     automation.listen(&options.automation, &machine.waker())?;
     let stop = Stop::on_signals(machine.waker())?;
     let mut counters = Counters::start(options, &machine)?;
-    let ended = connect_and_run(&mut machine, options, &mut automation, &stop);
+    let ended = connect_and_run(&mut machine, options, &mut automation, &stop, |machine| counters.look(machine));
     machine.flush_trace();
     if options.dump_screen {
         print!("{}", machine.screen_text());
@@ -245,8 +259,14 @@ enum End {
     Stopped,
 }
 
-/// The loop, with the terminal taken over for as long as it runs.
-fn connect_and_run(machine: &mut Machine, options: &Options, automation: &mut Automation, stop: &Stop) -> Result<End> {
+/// The loop, with the terminal taken over for as long as it runs. `look` is called after each slice.
+fn connect_and_run(
+    machine: &mut Machine,
+    options: &Options,
+    automation: &mut Automation,
+    stop: &Stop,
+    mut look: impl FnMut(&Machine),
+) -> Result<End> {
     let mut serial = Serial::open(&options.serial, machine.waker())?;
     if serial.is_terminal() {
         say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
@@ -268,6 +288,7 @@ fn connect_and_run(machine: &mut Machine, options: &Options, automation: &mut Au
         } else {
             machine.slice(limit.min(automation.next()))
         };
+        look(machine);
         let mut leave = serial.pump(machine)?;
         if let Some(display) = &mut display {
             leave |= display.pump(machine)?;

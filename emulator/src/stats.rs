@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub type Samples = [u64; Doing::ALL.len()];
 #[derive(Debug)]
 pub struct Sampler {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Samples>,
+    seen: Arc<[AtomicU64; Doing::ALL.len()]>,
+    thread: JoinHandle<()>,
 }
 
 impl Sampler {
@@ -36,28 +37,108 @@ impl Sampler {
     pub fn start(activity: Arc<Activity>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let seen: Arc<[AtomicU64; Doing::ALL.len()]> = Arc::default();
+        let counts = Arc::clone(&seen);
         let look = move || {
-            let mut samples = Samples::default();
             let mut microseconds = 700;
             while !stopped.load(Ordering::Relaxed) {
                 // 700 to 1,298 microseconds: 23 and 599 have no common divisor, so all are visited.
                 microseconds = 700 + (microseconds - 700 + 23) % 599;
                 std::thread::sleep(Duration::from_micros(microseconds));
-                samples[activity.now() as usize] += 1;
+                counts[activity.now() as usize].fetch_add(1, Ordering::Relaxed);
             }
-            samples
         };
         let thread = std::thread::Builder::new()
             .name("sampler".to_owned())
             .spawn(look)
             .map_err(|e| Error::new(format!("--stats: the host gives no thread: {e}")))?;
-        Ok(Sampler { stop, thread })
+        Ok(Sampler { stop, seen, thread })
+    }
+
+    /// What it has seen so far.
+    pub fn samples(&self) -> Samples {
+        self.seen.each_ref().map(|n| n.load(Ordering::Relaxed))
     }
 
     /// Ends it.
     pub fn finish(self) -> Samples {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_default()
+        let samples = self.samples();
+        // Only a panic in the thread could be lost here, and nothing in it panics.
+        drop(self.thread.join());
+        samples
+    }
+}
+
+/// Parts of a run that lines on COM1 divide: a line that begins with one of the given words ends a phase.
+#[derive(Debug)]
+pub struct Phases {
+    words: Vec<String>,
+    /// How much of COM1's output was looked at.
+    position: u64,
+    line: Vec<u8>,
+    last: Value,
+    list: Vec<Value>,
+}
+
+/// Phases that are kept; a guest may print for hours.
+const PHASES_MAX: usize = 1000;
+/// Bytes of a line that are kept.
+const LINE_MAX: usize = 200;
+
+impl Phases {
+    /// No phase has begun yet but the first.
+    pub fn new(words: &[String]) -> Self {
+        Phases { words: words.to_vec(), position: 0, line: Vec::new(), last: json!({}), list: Vec::new() }
+    }
+
+    /// Looks at what the guest has printed since the last look; `now` collects the counters of the run so far.
+    pub fn look(&mut self, machine: &Machine, now: impl Fn(&Machine) -> Value) {
+        if self.words.is_empty() {
+            return;
+        }
+        let (from, new) = machine.serial_from(self.position);
+        self.position = from + new.len() as u64;
+        for &byte in new {
+            match byte {
+                b'\n' => {
+                    let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).trim().to_owned();
+                    let word = line.split_whitespace().next().unwrap_or_default();
+                    if self.words.iter().any(|w| w == word) && self.list.len() < PHASES_MAX {
+                        let total = now(machine);
+                        let mut phase = since(&total, &self.last);
+                        phase["name"] = word.into();
+                        phase["line"] = line.into();
+                        self.list.push(phase);
+                        self.last = total;
+                    }
+                }
+                _ if self.line.len() < LINE_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    /// The phases, each with the members of [`collect`] for its own part, and `name` and `line`.
+    pub fn finish(self) -> Vec<Value> {
+        self.list
+    }
+}
+
+/// What counters have grown by. Items of lists are found by their name or reason.
+fn since(new: &Value, old: &Value) -> Value {
+    match new {
+        Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), since(v, &old[k]))).collect(),
+        Value::Array(items) => {
+            let key = |v: &Value| v["name"].as_str().or(v["reason"].as_str()).map(str::to_owned);
+            let before = |item: &Value| old.as_array().into_iter().flatten().find(|o| key(o) == key(item));
+            items.iter().map(|item| since(item, before(item).unwrap_or(&Value::Null))).collect()
+        }
+        Value::Number(n) => match n.as_u64() {
+            Some(n) => n.saturating_sub(old.as_u64().unwrap_or(0)).into(),
+            None => new.clone(),
+        },
+        other => other.clone(),
     }
 }
 
@@ -119,7 +200,8 @@ impl Drop for Output {
 /// The members: `schema`, `engine`, `guest_instructions`, `interpreted_instructions`, `host_ns`, `guest_ns`, `at`,
 /// `time` (`[{name, samples, ns}]`), `calls` (`[{name, sensitive, count, ns}]`), `side_exits` (`[{reason, count}]`),
 /// `translations` (`{blocks, regions, instructions, ns, bytes}`), `invalidations`, `window_fills`, and `counters`, an
-/// object of further numbers by name. What an engine does not have is zero or empty.
+/// object of further numbers by name. What an engine does not have is zero or empty. A caller that divides the run adds
+/// `phases`, a list of the same for each part, with `name` and `line`.
 pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
     let s = machine.stats();
     let (resets, slices) = machine.counts();
@@ -256,6 +338,17 @@ pub fn text(stats: &Value) -> String {
         let share = number(part, "ns") as f64 * 100.0 / host_ns.max(1) as f64;
         line("time", format!("{share:>5.1}% {}", part["name"].as_str().unwrap_or_default()));
     }
+    for phase in list(stats, "phases") {
+        let ns = number(phase, "host_ns").max(1);
+        let mut parts: Vec<&Value> = list(phase, "time").iter().filter(|p| number(p, "ns") * 100 >= ns).collect();
+        parts.sort_by_key(|p| std::cmp::Reverse(number(p, "ns")));
+        let share = |p: &&Value| {
+            format!("{:.0}% {}", number(p, "ns") as f64 * 100.0 / ns as f64, p["name"].as_str().unwrap_or_default())
+        };
+        let shares: Vec<String> = parts.iter().map(share).collect();
+        let name = phase["name"].as_str().unwrap_or_default();
+        line("phase", format!("{:>9.3} s {name}: {}", ns as f64 / 1e9, shares.join(", ")));
+    }
     out
 }
 
@@ -273,6 +366,18 @@ mod tests {
         activity.leave(before);
         let total: u64 = samples.iter().sum();
         assert!(total >= 2 && samples[Doing::Compiled as usize] >= total - 1, "{samples:?}");
+    }
+
+    #[test]
+    fn counters_grow() {
+        let old = json!({"schema": 1, "a": 5, "list": [{"name": "x", "count": 2}], "at": "here"});
+        let new =
+            json!({"schema": 1, "a": 7, "list": [{"name": "y", "count": 9}, {"name": "x", "count": 3}], "at": "there"});
+        let grown = since(&new, &old);
+        assert_eq!(grown["a"], 2);
+        assert_eq!(grown["list"], json!([{"name": "y", "count": 9}, {"name": "x", "count": 1}]));
+        assert_eq!(grown["at"], "there");
+        assert_eq!(since(&new, &json!({})), new);
     }
 
     #[test]

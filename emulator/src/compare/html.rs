@@ -1,5 +1,7 @@
 //! The report as one HTML page that needs nothing beside itself.
 
+use super::guest::BOOT;
+use super::initrd;
 use super::plot::{self, Bar, escape};
 use super::results::{Report, Row, ratio, seconds};
 use ring86_translator::activity::Doing;
@@ -70,6 +72,7 @@ pub fn page(report: &Report) -> String {
     runners(report, &mut out);
     times(report, &mut out);
     shares(report, &mut out);
+    phases(report, &mut out);
     calls(report, &mut out);
     translations(report, &mut out);
     out + "</body>\n</html>\n"
@@ -191,6 +194,87 @@ fn shares(report: &Report, out: &mut String) {
         })
         .collect();
     *out += &table(1, &head, &rows);
+}
+
+/// The name of a phase in the report: that of the workload whose line ends it.
+fn phase_name(phase: &Value) -> &str {
+    match name_of(phase, "name") {
+        initrd::READY => BOOT,
+        name if name == initrd::TIMES => "program",
+        name => name,
+    }
+}
+
+/// Kinds of calls that are named for each workload.
+const KINDS_NAMED: usize = 4;
+
+fn phases(report: &Report, out: &mut String) {
+    let named: Vec<(usize, String)> = Doing::ALL.iter().map(|d| d.name().to_owned()).enumerate().collect();
+    let mut title = "<h2>Workload by workload</h2>\n<p>The same by the lines that the guest prints: what came before the \
+                     line of a workload, the start of its program and the warming up of its code included. Few samples \
+                     make rough shares.</p>\n";
+    for (row, start, stats) in runs(report) {
+        let all = list(stats, "phases");
+        if all.is_empty() {
+            continue;
+        }
+        let part = |part: &Value| {
+            let series = Doing::ALL.iter().position(|d| d.name() == name_of(part, "name"))?;
+            let value = number(part, "ns") as f64;
+            Some(Bar { series, value, figure: format!("{}: {}", name_of(part, "name"), seconds(value / 1e9)) })
+        };
+        let bars = |p: &Value| (phase_name(p).to_owned(), list(p, "time").iter().filter_map(part).collect());
+        let groups: Vec<(String, Vec<Bar>)> =
+            all.iter().map(bars).filter(|(_, bars): &(String, Vec<Bar>)| bars.iter().any(|b| b.value > 0.0)).collect();
+        let _ = writeln!(
+            out,
+            "{title}<h3>{0}, {1}</h3>\n<figure>{2}<figcaption>Shares of the host's time of each part.</figcaption></figure>",
+            escape(&row.title),
+            escape(start),
+            plot::stacked("where the time went, workload by workload", &named, &groups)
+        );
+        title = "";
+        let rows: Vec<Vec<String>> = all.iter().map(phase_row).collect();
+        let head = [
+            "part",
+            "total",
+            "instructions",
+            "interpreted",
+            "calls",
+            "in calls",
+            "side exits",
+            "page walks",
+            "most calls",
+        ]
+        .map(str::to_owned);
+        let _ = writeln!(out, "<details><summary>Counts</summary>{}</details>", table(1, &head, &rows));
+    }
+}
+
+/// What the table of phases says of one.
+fn phase_row(phase: &Value) -> Vec<String> {
+    let mut kinds: Vec<&Value> = list(phase, "calls").iter().filter(|c| number(c, "count") > 0).collect();
+    kinds.sort_by_key(|c| std::cmp::Reverse(number(c, "count")));
+    let of = |member: &str| kinds.iter().map(|c| number(c, member)).sum::<u64>();
+    let most: Vec<String> = kinds
+        .iter()
+        .take(KINDS_NAMED)
+        .map(|c| format!("{} {}", number(c, "count"), escape(name_of(c, "name"))))
+        .collect();
+    let instructions = number(phase, "guest_instructions");
+    let interpreted = number(phase, "interpreted_instructions") as f64 * 100.0 / instructions.max(1) as f64;
+    let exits: u64 = list(phase, "side_exits").iter().map(|e| number(e, "count")).sum();
+    vec![
+        escape(phase_name(phase)),
+        seconds(number(phase, "host_ns") as f64 / 1e9),
+        format!("{:.1} M", instructions as f64 / 1e6),
+        format!("{interpreted:.1}%"),
+        of("count").to_string(),
+        seconds(of("ns") as f64 / 1e9),
+        exits.to_string(),
+        number(&phase["counters"], "page walks").to_string(),
+        most.join(", "),
+    ]
 }
 
 fn calls(report: &Report, out: &mut String) {
@@ -315,7 +399,9 @@ mod tests {
     #[test]
     fn what_was_measured_is_on_the_page() {
         let page = page(&super::super::results::tests::sample());
-        for text in ["10.0x", "90%", "Cli*", "12 page fault", "20 ns", "boot", "1000 calls"] {
+        for text in
+            ["10.0x", "90%", "Cli*", "12 page fault", "20 ns", "boot", "1000 calls", "Workload by workload", "3 Sti"]
+        {
             assert!(page.contains(text), "{text}");
         }
     }

@@ -225,6 +225,11 @@ pub(super) mod tests {
             "side_exits": [{"reason": "page fault", "count": 12}],
             "translations": {"blocks": 7, "regions": 3, "instructions": 50, "ns": 4_000_000, "bytes": 900},
             "invalidations": 2, "window_fills": 5, "counters": {"page walks": 17},
+            "phases": [{"name": "crc32", "line": "crc32 1.0 1", "host_ns": 1_000_000_000u64,
+                "guest_instructions": 500, "interpreted_instructions": 5,
+                "time": [{"name": "interpret", "samples": 50, "ns": 1_000_000_000u64}],
+                "calls": [{"name": "Sti", "sensitive": true, "count": 3, "ns": 60}], "side_exits": [],
+                "counters": {"page walks": 2}}],
         });
         report.rows[0].stats.insert("linux".to_owned(), stats);
         report

@@ -1,7 +1,8 @@
 //! Who runs a guest: one row of a table each.
 
 use super::child;
-use super::guest::{Reads, Start};
+use super::guest::{Reads, SUITE, Start};
+use super::initrd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -138,6 +139,9 @@ impl Runner {
                 command.args(["--append", &start.append, "-m", &host.memory.0]);
                 command.args(["--serial", "stdio", "--display", "none", "--clock", "host", "--no-reboot"]);
                 command.args(["--debug-exit", "0xf4", "--stats-json"]).arg(stats);
+                // Each of these begins a line that ends a workload.
+                let words = [initrd::READY, initrd::TIMES].into_iter().chain(SUITE.iter().map(|w| w.0));
+                command.arg("--stats-at").arg(words.collect::<Vec<_>>().join(","));
                 command
             }
             Way::Native => {
