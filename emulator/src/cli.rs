@@ -73,17 +73,6 @@ enum Engine {
     Kvm,
 }
 
-/// Forms of compiled code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ShowCode {
-    /// The guest's operations.
-    Ir,
-    /// Cranelift's IR.
-    Clif,
-    /// The host's instructions.
-    Asm,
-}
-
 fn parse_range(text: &str) -> std::result::Result<(u64, u64), String> {
     let parse = |t: &str| u64::from_str_radix(t.trim_start_matches("0x"), 16).ok();
     text.split_once('-')
@@ -121,12 +110,6 @@ struct Common {
     /// Room for compiled code: a number with K, M or G.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     code_cache: String,
-    /// Write regions of compiled code to the log: ir, clif, asm (several with commas).
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT", requires = "show_range")]
-    show_code: Vec<ShowCode>,
-    /// Linear addresses of the regions to write: FROM-TO, hexadecimal.
-    #[arg(long, value_name = "FROM-TO", value_parser = parse_range)]
-    show_range: Option<(u64, u64)>,
     /// Name regions of compiled code for Linux's perf, in /tmp/perf-PID.map.
     #[arg(long)]
     perf_map: bool,
@@ -167,9 +150,13 @@ struct Common {
     /// End the run after this many seconds of guest time.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     max_time: Option<u64>,
-    /// Write down what happens: exec, int, io (several with commas).
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    /// Write down what happens: exec, int, io; of compiled code, to stderr: blocks, ir, clif, asm, exits (several with
+    /// commas).
+    #[arg(long, alias = "show-code", value_enum, value_delimiter = ',', value_name = "WHAT")]
     trace: Vec<What>,
+    /// Linear addresses of the compiled code to trace, where a region begins: FROM-TO, hexadecimal.
+    #[arg(long, alias = "show-range", value_name = "FROM-TO", value_parser = parse_range)]
+    trace_range: Option<(u64, u64)>,
     /// File for the trace, in place of stderr.
     #[arg(long, value_name = "FILE", requires = "trace")]
     trace_file: Option<PathBuf>,
@@ -256,6 +243,15 @@ fn parse_seconds(text: &str) -> std::result::Result<u64, String> {
 impl Common {
     fn engine(&self) -> Result<config::Engine> {
         use ring86_translator::engine;
+        let code = self.trace.iter().any(|w| w.is_code());
+        if code != self.trace_range.is_some() {
+            return Err(Error::new(
+                "--trace blocks, ir, clif, asm and exits need --trace-range FROM-TO, and it needs one of them",
+            ));
+        }
+        if code && matches!(self.engine, Engine::Interpreter | Engine::Kvm) {
+            return Err(Error::new("--trace of compiled code: this engine compiles nothing; use --engine translator"));
+        }
         if self.engine == Engine::Interpreter {
             return Ok(config::Engine::Interpreter);
         }
@@ -283,10 +279,11 @@ impl Common {
         }
         c.optimise = !self.quick_code;
         c.perf_map = self.perf_map;
-        if let Some((from, to)) = self.show_range {
-            let wants = |w| self.show_code.contains(&w);
-            let (ir, clif, asm) = (wants(ShowCode::Ir), wants(ShowCode::Clif), wants(ShowCode::Asm));
-            c.show = engine::Show { from, to, ir, clif, asm };
+        if let Some((from, to)) = self.trace_range {
+            let wants = |w| self.trace.contains(&w);
+            let (blocks, exits) = (wants(What::Blocks), wants(What::Exits));
+            let (ir, clif, asm) = (wants(What::Ir), wants(What::Clif), wants(What::Asm));
+            c.show = engine::Show { from, to, ir, clif, asm, blocks, exits };
         }
         Ok(config::Engine::Translator(c))
     }

@@ -1,4 +1,4 @@
-//! `--trace`: instructions, interrupts and device accesses as lines of text.
+//! `--trace`: instructions, interrupts and device accesses as lines of text. Compiled code is the translator's to show.
 
 use crate::error::{Error, Result};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
@@ -18,6 +18,23 @@ pub enum What {
     Int,
     /// Port accesses and loads and stores that reach a device.
     Io,
+    /// Guest instructions of each region that is compiled, block by block.
+    Blocks,
+    /// The operations that it was lifted to.
+    Ir,
+    /// Cranelift's form of it.
+    Clif,
+    /// The host's instructions.
+    Asm,
+    /// Each time compiled code is left, and why.
+    Exits,
+}
+
+impl What {
+    /// It is about compiled code, in a range of addresses, and the translator writes it to the log.
+    pub fn is_code(self) -> bool {
+        matches!(self, What::Blocks | What::Ir | What::Clif | What::Asm | What::Exits)
+    }
 }
 
 /// The trace of one machine.
@@ -39,7 +56,13 @@ impl Trace {
     /// # Errors
     /// If the file cannot be created.
     pub fn new(what: &[What], path: Option<&Path>) -> Result<Self> {
-        if what.is_empty() {
+        if what.iter().all(|w| w.is_code()) {
+            if let Some(path) = path {
+                let path = path.display();
+                return Err(Error::new(format!(
+                    "--trace-file {path}: traces of compiled code go to stderr; leave it out"
+                )));
+            }
             return Ok(Trace::off());
         }
         let out: Box<dyn Write + Send> = match path {

@@ -40,11 +40,15 @@ pub struct Show {
     pub clif: bool,
     /// The host's instructions.
     pub asm: bool,
+    /// The guest's instructions, block by block.
+    pub blocks: bool,
+    /// Each time compiled code that was entered in the range is left, and why.
+    pub exits: bool,
 }
 
 impl Show {
     fn wants(&self, lin: u64) -> bool {
-        (self.ir || self.clif || self.asm) && (self.from..=self.to).contains(&lin)
+        (self.ir || self.clif || self.asm || self.blocks) && (self.from..=self.to).contains(&lin)
     }
 }
 
@@ -470,10 +474,28 @@ impl Cpu {
         }
         let Some(e) = self.engine.as_ref() else { return Ok(None) };
         let Some(jump) = Some(e.jumps[at]).filter(|j| j.tag == tag) else { return Ok(None) };
-        let Some(watch) = e.config.watch else { return native::run(self, bus, &jump, end).map(Some) };
+        let (show, watch) = (e.config.show, e.config.watch);
+        let from = self.state.segs[1].base.wrapping_add(rip) & 0xffff_ffff;
+        let why = match watch {
+            None => native::run(self, bus, &jump, end),
+            Some(watch) => self.run_watched(bus, &jump, end, watch),
+        };
+        if show.exits && (show.from..=show.to).contains(&from) {
+            let reason = EXIT_NAMES[(*why.as_ref().unwrap_or(&exit::FAULT) as usize).min(EXIT_NAMES.len() - 1)];
+            log::info!(
+                "entered at {from:08x}, left at {:04x}:{:08x}: {reason}",
+                self.state.segs[1].selector,
+                self.state.rip
+            );
+        }
+        why.map(Some)
+    }
+
+    /// Runs compiled code in short stretches: see [`Config::watch`].
+    fn run_watched(&mut self, bus: &mut dyn Bus, jump: &Jump, end: u64, watch: Watch) -> Res<u32> {
         let (before, mut most) = (self.retired, watch.most);
         let why = loop {
-            let why = native::run(self, bus, &jump, end.min(before + most));
+            let why = native::run(self, bus, jump, end.min(before + most));
             // A stretch runs whole or not at all.
             let none = matches!(why, Ok(exit::BUDGET)) && self.retired == before && before + most < end;
             if !none || most >= LONGEST_SHORT {
@@ -484,7 +506,7 @@ impl Cpu {
         if let Some(e) = &mut self.engine {
             e.look(self.retired);
         }
-        why.map(Some)
+        why
     }
 
     /// A slice begins in region `id`: whatever is met so more than once takes time worth optimising for.

@@ -132,8 +132,32 @@ impl Compiler {
     }
 }
 
+/// A plan's blocks as guest instructions, each with where it may lead.
+fn blocks(plan: &Plan, lin: u64) -> String {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    let at = |delta: i32| lin.wrapping_add(delta as i64 as u64) & 0xffff_ffff;
+    let bits = if plan.mode & crate::state::mode::CODE32 != 0 { 32 } else { 16 };
+    let (mut out, mut formatter) = (String::new(), IntelFormatter::new());
+    for b in &plan.blocks {
+        let known = plan.statics(b).into_iter().chain(b.targets.iter().map(|t| plan.blocks[*t].delta));
+        let to: Vec<String> = known.map(|delta| format!("{:08x}", at(delta))).collect();
+        let entry = if b.entry { ", an entry" } else { "" };
+        out +=
+            &format!("block {:08x}{entry}, {} instructions, leads to {}\n", at(b.delta), b.marks.len(), to.join(" "));
+        for instruction in Decoder::with_ip(bits, &b.bytes, at(b.delta), DecoderOptions::NONE).iter() {
+            let mut text = String::new();
+            formatter.format(&instruction, &mut text);
+            out += &format!("  {:08x} {text}\n", instruction.ip());
+        }
+    }
+    out
+}
+
 /// Writes a plan to the log before it is compiled.
 fn describe(plan: &Plan, lin: u64, show: Show, func: &Function) {
+    if show.blocks {
+        log::info!("region {lin:08x}, {} blocks:\n{}", plan.blocks.len(), blocks(plan, lin));
+    }
     if show.ir {
         for b in &plan.blocks {
             let at = lin.wrapping_add(b.delta as i64 as u64) & 0xffff_ffff;
