@@ -73,7 +73,7 @@ fn from_floppy(bytes: &[u8], engine: Engine) -> Machine {
 #[test]
 fn freedos_is_the_same() {
     let Some(image) = shared_guest("freedos722.img") else { return };
-    same(|engine| from_floppy(&image, engine), 8, 1_500_000_000, "dir\n", 20);
+    same(|engine| from_floppy(&image, engine), 5, 800_000_000, "dir\n", 20);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn linux_is_the_same() {
     let kernel = std::fs::read(kernel).expect("the kernel is readable");
     let initrd = std::fs::read(initrd).expect("the initial RAM disk is readable");
     // A kernel takes 65 s of the virtual clock to its shell. By default it is followed to where it unpacks itself.
-    let seconds = std::env::var("RING86_SAME_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let seconds = std::env::var("RING86_SAME_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
     let machine = |engine| {
         let mut config = MachineConfig::new();
         config.ram = 128 << 20;
