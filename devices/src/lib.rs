@@ -39,6 +39,7 @@ pub mod pic;
 pub mod pit;
 pub mod port92;
 pub mod rtc;
+pub mod test_device;
 pub mod uart;
 pub mod vga;
 pub mod wire;
