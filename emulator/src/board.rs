@@ -28,6 +28,7 @@ use ring86_devices::pic::PicPair;
 use ring86_devices::pit::Pit;
 use ring86_devices::port92::Port92;
 use ring86_devices::rtc::{Rtc, RtcInit};
+use ring86_devices::test_device::{self, TestDevice};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
 use ring86_devices::{DmaPeer, IrqInputs, IrqLine, Latch, Level, PortIo, Time, Timed};
@@ -175,6 +176,11 @@ fn network_card(net: &UserNet, cable: Box<dyn NetPort>, isa: IrqLine, pirq: IrqL
     }
 }
 
+/// Whether a program may drive ISA interrupt line `n` through the test device: not the cascade's.
+fn test_device_drives(n: usize) -> bool {
+    n != 2
+}
+
 /// Unconnected ports read as all ones.
 fn open_bus(size: u8) -> u32 {
     u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
@@ -289,6 +295,17 @@ impl Board {
         board.add("debug console", &console, |_, _| {}, &[DEBUG_CONSOLE..=DEBUG_CONSOLE]);
         if let Some(port) = config.debug_exit {
             board.add("debug exit", &debug_exit, |_, _| {}, &[port..=port.saturating_add(3)]);
+        }
+        if config.test_ports.device {
+            let lines = (0..16usize).map(|n| if test_device_drives(n) { line(n) } else { IrqLine::unconnected() });
+            let device = Shared::new(TestDevice::new(lines.collect()));
+            let last_line = test_device::LINES + test_device::LINE_COUNT - 1;
+            let ports = [
+                test_device::REGISTER..=test_device::REGISTER + 7,
+                test_device::BYTE..=test_device::BYTE,
+                test_device::LINES..=last_line,
+            ];
+            board.add("test device", &device, |_, _| {}, &ports);
         }
         if config.payload.is_some() {
             let handoff = Shared::new(Handoff(requests.handoff));

@@ -33,6 +33,9 @@ impl Journal {
     }
 }
 
+/// How many POST codes are kept.
+const POSTS_KEPT: usize = 1 << 16;
+
 /// The board with a clock: implements the CPU's [`Bus`].
 pub struct SystemBus {
     /// The chips.
@@ -45,6 +48,8 @@ pub struct SystemBus {
     pub journal: Option<Journal>,
     /// Guest time at which the running slice ends. A chip that wants attention earlier ends the slice at once.
     pub deadline: Time,
+    /// The port whose writes are kept, and what was written.
+    pub post: (Option<u16>, Vec<u8>),
     pins: Arc<Pins>,
     activity: Arc<Activity>,
 }
@@ -52,7 +57,16 @@ pub struct SystemBus {
 impl SystemBus {
     /// A bus for `board`, whose CPU listens to `pins` and shows its `activity`.
     pub fn new(board: Board, clock: Clock, pins: Arc<Pins>, activity: Arc<Activity>) -> Self {
-        SystemBus { board, clock, trace: Trace::off(), journal: None, deadline: Time::MAX, pins, activity }
+        SystemBus {
+            board,
+            clock,
+            trace: Trace::off(),
+            journal: None,
+            deadline: Time::MAX,
+            post: (None, Vec::new()),
+            pins,
+            activity,
+        }
     }
 
     fn note(&mut self, retired: u64, what: &'static str, address: u64, size: u8, value: u64) {
@@ -90,6 +104,10 @@ impl Bus for SystemBus {
             self.trace.port(now, "out", port, size, value, self.board.name_at(port));
         }
         self.note(retired, "out", port.into(), size, value.into());
+
+        if self.post.0 == Some(port) && self.post.1.len() < POSTS_KEPT {
+            self.post.1.push(value as u8);
+        }
         let event = self.board.port_write(now, port, size, value);
         self.after(event);
         self.activity.leave(before);

@@ -107,6 +107,19 @@ pub struct MachineConfig {
     /// A shutdown of the processor (triple fault) resets it, as on a PC's board; otherwise it ends the run with a
     /// report.
     pub reset_on_triple_fault: bool,
+    /// Runs in place of the firmware: at most 64 KiB that end at 1 MiB and at 4 GiB. There is no payload then.
+    pub rom: Option<Vec<u8>>,
+    /// What software under test reports through.
+    pub test_ports: TestPorts,
+}
+
+/// Ports beside the debug exit through which software under test reports, or drives the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestPorts {
+    /// The bytes written to this port are kept, in order.
+    pub post: Option<u16>,
+    /// The device of `ring86_devices::test_device`.
+    pub device: bool,
 }
 
 impl MachineConfig {
@@ -124,6 +137,8 @@ impl MachineConfig {
             network: None,
             reboot: true,
             reset_on_triple_fault: false,
+            rom: None,
+            test_ports: TestPorts::default(),
         }
     }
 }

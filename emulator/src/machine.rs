@@ -81,7 +81,12 @@ impl Machine {
     pub fn new(mut config: MachineConfig) -> Result<Self> {
         let pins = Arc::new(Pins::default());
         let rom = config.payload.is_some().then(boot::option_rom);
-        let bios = ring86_firmware::bios_image();
+        if config.rom.as_ref().is_some_and(|rom| rom.len() > 0x1_0000) {
+            return Err(Error::new("a ROM in place of the firmware has at most 64 KiB"));
+        }
+        // A shorter ROM lies at the end, where the processor starts.
+        let replaced = config.rom.as_ref().map(|rom| [vec![0xff; 0x1_0000 - rom.len()], rom.clone()].concat());
+        let bios = replaced.as_deref().unwrap_or_else(|| ring86_firmware::bios_image());
         let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
         let network = config.network.as_ref().map(|net| Network::new(net, Arc::clone(&pins))).transpose()?;
         let cable = network.as_ref().map(Network::card_end);
@@ -94,7 +99,8 @@ impl Machine {
             Engine::Kvm => Some(Kvm::new(&cpu)?),
             _ => None,
         };
-        let bus = SystemBus::new(board, Clock::new(config.clock), pins, Arc::clone(cpu.activity()));
+        let mut bus = SystemBus::new(board, Clock::new(config.clock), pins, Arc::clone(cpu.activity()));
+        bus.post.0 = config.test_ports.post;
         Ok(Machine {
             config,
             layout,
@@ -445,6 +451,16 @@ impl Machine {
     /// What the guest wrote to the debug console, up to the last megabytes of it.
     pub fn console_text(&self) -> String {
         String::from_utf8_lossy(&self.console_out).into_owned()
+    }
+
+    /// How many bytes [`Machine::console_text`] is made of.
+    pub fn console_length(&self) -> usize {
+        self.console_out.len()
+    }
+
+    /// The bytes written to the POST port, if the configuration names one.
+    pub fn post_codes(&self) -> &[u8] {
+        &self.bus.post.1
     }
 
     /// The text screen; `None` in graphics modes.
