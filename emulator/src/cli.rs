@@ -46,14 +46,13 @@ enum Command {
     /// Run a kernel or an image.
     Run(Box<Run>),
     /// Run the built-in demonstration guest.
-    Demo(Demo),
+    Demo(Box<Demo>),
     /// Send commands to a running machine.
     Control(client::ControlArgs),
     /// Write a picture of a running machine's screen.
     Screenshot(client::ScreenshotArgs),
-    /// Compare this CPU with the host's, or with recorded vectors.
-    #[command(subcommand)]
-    Conform(Conform),
+    /// Test this CPU, by suites: against the host's processor, recorded vectors, guests that test themselves.
+    Conform(Box<crate::conform::command::ConformArgs>),
     /// Measure what virtualization costs: the same guest under every engine, beside the host itself.
     Compare(Box<crate::compare::CompareArgs>),
 }
@@ -214,14 +213,6 @@ struct Run {
 struct Demo {
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Debug, Subcommand)]
-enum Conform {
-    /// Run random instructions here and on the host's processor, and compare.
-    Native(crate::conform::NativeArgs),
-    /// Replay recorded test vectors.
-    Vectors(crate::conform::VectorsArgs),
 }
 
 fn parse_port(text: &str) -> std::result::Result<u16, String> {
@@ -444,8 +435,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Control(args) => client::control(args),
         Command::Screenshot(args) => client::screenshot(args),
-        Command::Conform(Conform::Native(args)) => Ok(crate::conform::native_main(args)),
-        Command::Conform(Conform::Vectors(args)) => Ok(crate::conform::vectors_main(args)),
+        Command::Conform(args) => Ok(crate::conform::command::main(args)),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         say(format_args!("{error}"));

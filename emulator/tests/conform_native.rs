@@ -8,6 +8,7 @@ use ring86::conform::layout::{
     ABSENT_PAGE, ARENA, ENVIRONMENTS, Environment, NO_EXCEPTION, Placement, Shape, field, get32, put32, seg,
 };
 use ring86::conform::native::{self, Oracle};
+use ring86::conform::shard::Shard;
 use ring86::conform::{run, templates};
 
 /// The judge, or None after saying that this host has none.
@@ -169,7 +170,9 @@ fn agrees(engine: &str, share: u64) {
         filter: None,
         environment: None,
         lines_per_form: 1,
-        shard: (0, 1),
+        shard: Shard::WHOLE,
+        plant: None,
+        unmasked: false,
     };
     let outcome = run::run(&plan, &|_| {}).unwrap();
     for line in outcome.lines.iter().take(50) {

@@ -1,6 +1,7 @@
 //! Tests recorded from an 8086 and an 80286, where the checkout has them beside it, and the runner's own manners.
 
 use ring86::config::Engine;
+use ring86::conform::shard::Shard;
 use ring86::conform::vectors::{Plan, run};
 use ring86_translator::Model;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,16 @@ fn folder(name: &str) -> Option<PathBuf> {
 
 fn plan(path: PathBuf, model: Model) -> Plan {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
-    Plan { path, model, engine: Engine::Interpreter, threads, lines_per_file: 1 }
+    Plan {
+        path,
+        model: Some(model),
+        engine: Engine::Interpreter,
+        threads,
+        lines_per_file: 1,
+        filter: None,
+        shard: Shard::WHOLE,
+        only: None,
+    }
 }
 
 /// Every test passes, but for those that docs/verdicts.md gives a reason for.

@@ -154,6 +154,14 @@ pub(super) fn fx_image(image: &mut [u8], instruction: &Instruction, random: &mut
     }
 }
 
+/// An FXSAVE image as after FNINIT, with the MXCSR's default and zeros in all registers.
+pub(super) fn empty_fx() -> [u8; super::layout::FX_LEN] {
+    let mut image = [0; super::layout::FX_LEN];
+    image[0..2].copy_from_slice(&0x037Fu16.to_le_bytes());
+    image[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
+    image
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     None,

@@ -28,8 +28,8 @@ const TF: u32 = 0x100;
 
 /// A memory window around an anchor.
 #[derive(Clone, Copy, Debug)]
-struct Window {
-    anchor: Anchor,
+pub(super) struct Window {
+    pub(super) anchor: Anchor,
     before: u32,
     len: u32,
 }
@@ -45,12 +45,12 @@ pub struct Encoding {
     pub instruction: Instruction,
     /// What a record for it holds.
     pub shape: Shape,
-    windows: Vec<Window>,
-    content: Content,
+    pub(super) windows: Vec<Window>,
+    pub(super) content: Content,
     /// Operands must be aligned to 16 bytes or fault.
     aligned16: bool,
     /// Registers that hold branch targets.
-    landing_register: Option<usize>,
+    pub(super) landing_register: Option<usize>,
     /// Faults at unusual places would let the native CPU run into the harness.
     interior_only: bool,
     /// Two operands of which at most one may fault: the order of the accesses is not architectural.
@@ -377,7 +377,7 @@ impl Encoding {
         }
     }
 
-    fn is_repeated(&self) -> bool {
+    pub(super) fn is_repeated(&self) -> bool {
         self.instruction.has_rep_prefix() || self.instruction.has_repne_prefix()
     }
 
@@ -387,7 +387,7 @@ impl Encoding {
     }
 
     /// The register that LAR, LSL, VERR or VERW take their selector from.
-    fn selector_register(&self) -> Option<usize> {
+    pub(super) fn selector_register(&self) -> Option<usize> {
         let operand = match self.instruction.mnemonic() {
             Mnemonic::Lar | Mnemonic::Lsl => 1,
             Mnemonic::Verr | Mnemonic::Verw => 0,
@@ -397,7 +397,7 @@ impl Encoding {
         number(self.instruction.op_register(operand).full_register32())
     }
 
-    fn bit_register(&self) -> Option<usize> {
+    pub(super) fn bit_register(&self) -> Option<usize> {
         if self.instruction.op1_kind() != OpKind::Register {
             return None;
         }
@@ -574,7 +574,7 @@ impl Encoding {
     }
 }
 
-fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction, iced_x86::ConstantOffsets)> {
+pub(super) fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction, iced_x86::ConstantOffsets)> {
     let bits = placement.environment.bits();
     let decode = |options| {
         let mut decoder = Decoder::with_ip(bits, bytes, u64::from(placement.eip()), options);
@@ -648,7 +648,7 @@ fn write_form(form: Form, random: &mut Random, bytes: &mut [u8; 15]) {
     }
 }
 
-fn is_near_branch(kind: OpKind) -> bool {
+pub(super) fn is_near_branch(kind: OpKind) -> bool {
     matches!(kind, OpKind::NearBranch16 | OpKind::NearBranch32)
 }
 

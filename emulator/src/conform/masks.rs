@@ -46,23 +46,26 @@ pub struct Mask {
     pub memory: [(i64, i64); 2],
 }
 
+/// Compares everything: shows what the masks are for on this host.
+pub const NOTHING_LEFT_OUT: Mask = Mask {
+    eflags: EFLAGS,
+    fsw: 0xFFFF,
+    fsw_unmasked: 0xFFFF,
+    eflags_unmasked: !0,
+    no_x87: false,
+    ulp: false,
+    approximate: false,
+    many_accesses: false,
+    memory: [(0, 0); 2],
+};
+
 /// EFLAGS bits that exist and that a comparison sees; RF is in the frame of every fault and no result.
 const EFLAGS: u32 = 0x0024_4FD5;
 
 /// The mask for an instruction.
 pub fn mask(encoding: &Encoding) -> Mask {
     use Mnemonic as M;
-    let mut mask = Mask {
-        eflags: EFLAGS,
-        fsw: 0xFFFF,
-        fsw_unmasked: 0xFFFF,
-        eflags_unmasked: !0,
-        no_x87: false,
-        ulp: false,
-        approximate: false,
-        many_accesses: false,
-        memory: [(0, 0); 2],
-    };
+    let mut mask = NOTHING_LEFT_OUT;
     match encoding.instruction.mnemonic() {
         // SDM volume 2, SAL/SAR/SHL/SHR: "the AF flag is undefined" for a count other than 0. Zen sets it, Intel
         // clears it. OF for counts above 1 is undefined too, but all follow one rule: it is compared.

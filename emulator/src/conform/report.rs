@@ -7,7 +7,8 @@ use super::layout::{
 use super::masks::Mask;
 use std::fmt::Write as _;
 
-const REGISTERS: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
+/// Names of the general registers, by number.
+pub(super) const REGISTERS: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
 
 /// The bits of each u64 of an FXSAVE image that count: not the opcode and pointers of the last x87 instruction, the
 /// MXCSR mask, and reserved bytes.

@@ -1,18 +1,23 @@
 //! The native differential: encodings and states through the host CPU and through Ring86, on every core.
 
+use super::coverage::{Cell, Key, describe_mask, kind_of};
 use super::generate::Encoding;
-use super::layout::{ENVIRONMENTS, Environment, arena_pattern};
-use super::masks::mask;
+use super::layout::{ENVIRONMENTS, Environment, NO_EXCEPTION, arena_pattern, field, get32};
+use super::masks::{NOTHING_LEFT_OUT, mask};
+use super::minimise::{Trial, explain};
 use super::native::Oracle;
+use super::plant::{Plant, Planted};
 use super::report::{compare, line};
+use super::results::{Reproducer, Results, Status, Test};
+use super::shard::Shard;
 use super::subject::{CpuSubject, Subject};
 use super::templates::{Form, forms};
 use super::values::Random;
 use crate::config::Engine;
 use iced_x86::Code;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -25,14 +30,37 @@ pub struct Plan {
     pub engine: Engine,
     /// Threads, each with a native child of its own.
     pub threads: usize,
-    /// Only instructions whose form name contains this, in lower case.
+    /// Only instructions whose form name contains one of these, in lower case, separated by commas.
     pub filter: Option<String>,
     /// Only this environment.
     pub environment: Option<Environment>,
     /// Lines printed for one instruction form before the rest is only counted.
     pub lines_per_form: usize,
-    /// Part `.0` of `.1`, for runs spread over machines.
-    pub shard: (u64, u64),
+    /// Which part of the encodings.
+    pub shard: Shard,
+    /// A bug to find.
+    pub plant: Option<Plant>,
+    /// Compare what the masks leave out, too.
+    pub unmasked: bool,
+}
+
+/// What one instruction form did.
+#[derive(Clone, Debug, Default)]
+pub struct FormOutcome {
+    /// Cases and differences by kind of operand.
+    pub counts: [(u64, u64); 4],
+    /// What the comparison left out.
+    pub masks: String,
+    /// Batches that the native child did not survive.
+    pub lost: u64,
+    /// The first difference, made small.
+    pub smallest: Option<Reproducer>,
+}
+
+impl FormOutcome {
+    fn sums(&self) -> (u64, u64) {
+        self.counts.iter().fold((0, 0), |(cases, failed), count| (cases + count.0, failed + count.1))
+    }
 }
 
 /// What came out.
@@ -46,14 +74,12 @@ pub struct Outcome {
     pub faults: u64,
     /// Encodings run.
     pub encodings: u64,
-    /// Instruction forms (iced codes, per environment) run at least once.
-    pub forms: u64,
     /// Batches that the native child did not survive.
     pub lost: u64,
     /// One line for each difference shown.
     pub lines: Vec<String>,
-    /// Differences per form.
-    pub by_form: BTreeMap<String, u64>,
+    /// By environment and iced code.
+    pub forms: BTreeMap<(Environment, u16), FormOutcome>,
 }
 
 impl Outcome {
@@ -61,7 +87,12 @@ impl Outcome {
     pub fn summary(&self) -> String {
         format!(
             "native: {} cases, {} encodings, {} instruction forms, {} faults, {} lost batches, {} differences",
-            self.cases, self.encodings, self.forms, self.faults, self.lost, self.different
+            self.cases,
+            self.encodings,
+            self.forms.len(),
+            self.faults,
+            self.lost,
+            self.different
         )
     }
 
@@ -72,8 +103,35 @@ impl Outcome {
         self.encodings += other.encodings;
         self.lost += other.lost;
         self.lines.extend(other.lines);
-        for (form, count) in other.by_form {
-            *self.by_form.entry(form).or_default() += count;
+        for (form, theirs) in other.forms {
+            let mine = self.forms.entry(form).or_default();
+            for (count, more) in mine.counts.iter_mut().zip(theirs.counts) {
+                count.0 += more.0;
+                count.1 += more.1;
+            }
+            mine.lost += theirs.lost;
+            mine.masks = theirs.masks;
+            mine.smallest = mine.smallest.take().or(theirs.smallest);
+        }
+    }
+
+    /// Adds a test for each instruction form in each environment, and the cells of the coverage matrix.
+    pub fn add_to(self, results: &mut Results, engine: &str) {
+        for ((environment, code), form) in self.forms {
+            let code = name(code);
+            let (cases, failed) = form.sums();
+            let mut test = Test::of_cases("native", engine, format!("{} {code}", environment.name()), cases, failed);
+            if form.lost > 0 {
+                test.status = Status::Error;
+                test.detail = format!("the native child was lost in {} batches", form.lost);
+            } else if failed > 0 {
+                test.detail = format!("{failed} of {cases} cases differ from the host's processor");
+            }
+            test.reproducer = form.smallest;
+            results.tests.push(test);
+            let mode = environment.bits() as u8;
+            let key = Key { code, mode, judge: "native".to_owned(), engine: engine.to_owned() };
+            results.cells.entry(key).or_default().add(&Cell { counts: form.counts, masks: form.masks });
         }
     }
 }
@@ -116,29 +174,28 @@ fn name(code: u16) -> String {
 pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, String> {
     let items = items(plan);
     if items.is_empty() {
-        return Err("no instruction form matches".to_string());
+        return Err(format!("--filter {}: no instruction form matches", plan.filter.as_deref().unwrap_or_default()));
     }
     let states = (plan.cases / (items.len() as u64 * 4)).clamp(16, 1024) as usize;
     let encodings = plan.cases.div_ceil(states as u64).max(1);
     let next = AtomicU64::new(0);
-    let total = Mutex::new(Outcome { forms: (items.len() as u64).min(encodings), ..Outcome::default() });
+    let total = Mutex::new(Outcome::default());
     // Children are forked before the threads start.
     let mut workers = Vec::new();
     for _ in 0..plan.threads.max(1) {
-        workers.push((Oracle::new()?, CpuSubject::new(plan.engine)?));
+        workers.push((Oracle::new()?, Planted::new(CpuSubject::new(plan.engine)?, plan.plant)));
     }
     std::thread::scope(|scope| {
-        for (mut oracle, mut subject) in workers {
+        for (oracle, subject) in workers {
             let (items, next, total) = (&items, &next, &total);
             scope.spawn(move || {
-                let mut outcome = Outcome::default();
-                let mut bench = Bench::new();
+                let mut bench = Bench::new(oracle, subject, plan, progress);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= encodings {
                         break;
                     }
-                    if number % plan.shard.1 != plan.shard.0 {
+                    if !plan.shard.has(number) {
                         continue;
                     }
                     let item = &items[(number % items.len() as u64) as usize];
@@ -146,47 +203,44 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Str
                     let encoding =
                         (0..20).find_map(|_| Encoding::new(item.environment, item.code, &item.forms, &mut random));
                     let Some(encoding) = encoding else { continue };
-                    bench.batch(&mut oracle, &mut subject, &encoding, states, &mut random, plan, &mut outcome);
+                    bench.batch(&encoding, (item.environment, item.code), states, &mut random);
                     if number % 20_000 == 0 && number > 0 {
-                        progress(&format!("{number} of {encodings} encodings, {} different here", outcome.different));
+                        let different = bench.outcome.different;
+                        progress(&format!("{number} of {encodings} encodings, {different} different here"));
                     }
                 }
-                total.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(outcome);
+                total.lock().unwrap_or_else(PoisonError::into_inner).merge(bench.outcome);
             });
         }
     });
-    Ok(total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Buffers of one thread.
-struct Bench {
+/// What one thread has.
+struct Bench<'a> {
+    oracle: Oracle,
+    subject: Planted,
+    plan: &'a Plan,
+    progress: &'a (dyn Fn(&str) + Sync),
+    outcome: Outcome,
     pattern: Vec<u8>,
     arena: Vec<u8>,
     got: Vec<u8>,
 }
 
-impl Bench {
-    fn new() -> Bench {
+impl<'a> Bench<'a> {
+    fn new(oracle: Oracle, subject: Planted, plan: &'a Plan, progress: &'a (dyn Fn(&str) + Sync)) -> Bench<'a> {
         let pattern = arena_pattern();
-        Bench { arena: pattern.clone(), pattern, got: vec![0; 4096] }
+        let arena = pattern.clone();
+        Bench { oracle, subject, plan, progress, outcome: Outcome::default(), pattern, arena, got: vec![0; 4096] }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one batch joins everything there is")]
-    fn batch(
-        &mut self,
-        oracle: &mut Oracle,
-        subject: &mut dyn Subject,
-        encoding: &Encoding,
-        states: usize,
-        random: &mut Random,
-        plan: &Plan,
-        outcome: &mut Outcome,
-    ) {
+    fn batch(&mut self, encoding: &Encoding, form: (Environment, u16), states: usize, random: &mut Random) {
         let shape = encoding.shape;
         let stride = shape.stride();
         let mut count = 0;
         for _ in 0..states.min(shape.capacity()) {
-            let record = &mut oracle.input()[count * stride..(count + 1) * stride];
+            let record = &mut self.oracle.input()[count * stride..(count + 1) * stride];
             if encoding.state(record, random) {
                 count += 1;
             } else if count == 0 {
@@ -194,76 +248,110 @@ impl Bench {
                 return;
             }
         }
-        oracle.load(encoding.placement, shape, &encoding.bytes);
-        oracle.arena().copy_from_slice(&self.pattern);
-        outcome.encodings += 1;
-        if let Err(lost) = oracle.run(count) {
-            outcome.lost += 1;
-            let record = oracle.input()[lost.index * stride..(lost.index + 1) * stride].to_vec();
-            outcome.lines.push(line(encoding, &record, &format!(" lost: {}", lost.reason)));
+        self.oracle.load(encoding.placement, shape, &encoding.bytes);
+        self.oracle.arena().copy_from_slice(&self.pattern);
+        self.outcome.encodings += 1;
+        let tally = self.outcome.forms.entry(form).or_default();
+        if let Err(lost) = self.oracle.run(count) {
+            self.outcome.lost += 1;
+            tally.lost += 1;
+            let record = self.oracle.input()[lost.index * stride..(lost.index + 1) * stride].to_vec();
+            self.outcome.lines.push(line(encoding, &record, &format!(" lost: {}", lost.reason)));
             return;
         }
-        subject.load(encoding.placement, shape, &encoding.bytes, &self.pattern);
-        let mask = mask(encoding);
-        let before = outcome.different;
+        self.subject.load(encoding.placement, shape, &encoding.bytes, &self.pattern);
+        let mask = if self.plan.unmasked { NOTHING_LEFT_OUT } else { mask(encoding) };
+        if tally.masks.is_empty() {
+            tally.masks = describe_mask(&mask);
+        }
+        let mut counts = [(0, 0); 4];
+        let mut first = None;
+        let mut different = 0;
         for index in 0..count {
             let range = index * stride..(index + 1) * stride;
+            let input = self.oracle.input_ref(range.clone());
             let got = &mut self.got[..stride];
-            subject.run_case(oracle.input_ref(range.clone()), got);
-            outcome.cases += 1;
-            let expected = &oracle.output()[range.clone()];
-            if super::layout::get32(expected, super::layout::field::VECTOR) != super::layout::NO_EXCEPTION {
-                outcome.faults += 1;
-            }
-            if let Some(differences) = compare(encoding, mask, oracle.input_ref(range.clone()), expected, got) {
-                let text = line(encoding, oracle.input_ref(range), &differences);
-                self.note(outcome, encoding, plan, text);
-            }
-        }
-        // Masked bytes stay behind in the arena.
-        if outcome.different == before && mask.memory[0] == (0, 0) {
-            subject.arena(&mut self.arena);
-            let native = oracle.arena();
-            if native[..] != self.arena[..] {
-                let at = native.iter().zip(&self.arena).position(|(a, b)| a != b).unwrap_or(0);
-                let (expected, got) = (native[at], self.arena[at]);
-                let text = line(
-                    encoding,
-                    oracle.input_ref(0..stride),
-                    &format!(" some case of this batch, [arena+{at:x}]: {expected:02x}/{got:02x}"),
-                );
-                self.note(outcome, encoding, plan, text);
+            self.subject.run_case(input, got);
+            let expected = &self.oracle.output()[range];
+            let vector = get32(expected, field::VECTOR);
+            self.outcome.faults += u64::from(vector != NO_EXCEPTION);
+            let kind = kind_of(encoding, input, vector) as usize;
+            counts[kind].0 += 1;
+            if let Some(differences) = compare(encoding, mask, input, expected, got) {
+                counts[kind].1 += 1;
+                different += 1;
+                if different <= self.plan.lines_per_form {
+                    self.outcome.lines.push(line(encoding, input, &differences));
+                }
+                if first.is_none() {
+                    let text = explain(encoding, input, expected, got, &differences);
+                    first = Some((input.to_vec(), Reproducer { line: line(encoding, input, &differences), text }));
+                }
             }
         }
+        self.outcome.cases += count as u64;
+        if first.is_none()
+            && mask.memory[0] == (0, 0)
+            && let Some(text) = self.stray(encoding, stride)
+        {
+            counts[0].1 += 1;
+            different += 1;
+            self.outcome.lines.push(text.line.clone());
+            first = Some((Vec::new(), text));
+        }
+        self.outcome.different += different as u64;
+        self.tally(encoding, form, counts, first);
     }
 
-    fn note(&self, outcome: &mut Outcome, encoding: &Encoding, plan: &Plan, text: String) {
-        outcome.different += 1;
-        let form = format!("{} {:?}", encoding.placement.environment.name(), encoding.instruction.code());
-        let count = outcome.by_form.entry(form).or_default();
-        *count += 1;
-        if *count <= plan.lines_per_form as u64 {
-            outcome.lines.push(text);
+    /// What a case wrote where its record does not show it. Masked bytes stay behind in the arena.
+    fn stray(&mut self, encoding: &Encoding, stride: usize) -> Option<Reproducer> {
+        self.subject.arena(&mut self.arena);
+        let native = self.oracle.arena();
+        let at = native.iter().zip(&self.arena).position(|(a, b)| a != b)?;
+        let text = format!(" some case of this batch, [arena+{at:x}]: {:02x}/{:02x}", native[at], self.arena[at]);
+        let line = line(encoding, self.oracle.input_ref(0..stride), &text);
+        Some(Reproducer { line, text: format!("{}:{text}", encoding.text()) })
+    }
+
+    /// Notes a batch's figures, and makes the form's first failure small.
+    fn tally(
+        &mut self,
+        encoding: &Encoding,
+        form: (Environment, u16),
+        counts: [(u64, u64); 4],
+        first: Option<(Vec<u8>, Reproducer)>,
+    ) {
+        let tally = self.outcome.forms.entry(form).or_default();
+        for (count, more) in tally.counts.iter_mut().zip(counts) {
+            count.0 += more.0;
+            count.1 += more.1;
         }
+        let Some((record, as_found)) = first else { return };
+        if tally.smallest.is_some() {
+            return;
+        }
+        let smallest = if record.is_empty() {
+            as_found
+        } else {
+            Trial::new(&mut self.oracle, &mut self.subject, self.plan.unmasked)
+                .minimise(encoding, &record)
+                .unwrap_or(as_found)
+        };
+        (self.progress)(&format!("difference in {} {}:\n{}", form.0.name(), name(form.1), smallest.text));
+        self.outcome.forms.entry(form).or_default().smallest = Some(smallest);
     }
 }
 
-/// Runs one line again and says what each side does.
-pub fn replay(text: &str, engine: Engine) -> Result<String, String> {
+/// Runs one line again and says what each side does: what differs, empty if nothing does, and the case in words.
+///
+/// # Errors
+/// If the line is damaged or there is no native judge.
+pub fn replay(text: &str, engine: Engine, plant: Option<Plant>, unmasked: bool) -> Result<(String, String), String> {
     let (encoding, record) = super::report::parse(text)?;
     let mut oracle = Oracle::new()?;
-    let mut subject = CpuSubject::new(engine)?;
-    let pattern = arena_pattern();
-    oracle.load(encoding.placement, encoding.shape, &encoding.bytes);
-    oracle.arena().copy_from_slice(&pattern);
-    oracle.input()[..record.len()].copy_from_slice(&record);
-    oracle.run(1).map_err(|lost| lost.reason)?;
-    subject.load(encoding.placement, encoding.shape, &encoding.bytes, &pattern);
-    let mut got = vec![0; record.len()];
-    subject.run_case(&record, &mut got);
-    let expected = &oracle.output()[..record.len()];
-    Ok(match compare(&encoding, mask(&encoding), &record, expected, &got) {
-        Some(differences) => line(&encoding, &record, &differences),
-        None => String::new(),
-    })
+    let mut subject = Planted::new(CpuSubject::new(engine)?, plant);
+    let mut trial = Trial::new(&mut oracle, &mut subject, unmasked);
+    let differences = trial.differences(&encoding, &record)?;
+    let text = trial.explain(&encoding, &record, &differences);
+    Ok((differences, text))
 }

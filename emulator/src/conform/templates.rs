@@ -20,11 +20,14 @@ pub struct Form {
     pub modrm: Option<u8>,
 }
 
+/// Reason for leaving out what no model has.
+pub const NOT_CLAIMED: &str = "not an instruction of the models claimed";
+
 /// Why the host CPU is not asked about an instruction. None: it is.
 pub fn excluded(code: Code) -> Option<&'static str> {
     use Mnemonic as M;
     let reason = match code.mnemonic() {
-        M::INVALID => "not an instruction of the models claimed",
+        M::INVALID => NOT_CLAIMED,
         M::Int => "INT n is a system call on the host",
         M::Sysenter | M::Sysexit | M::Syscall | M::Sysret => "enters or leaves the host's kernel",
         M::Iret | M::Iretd | M::Retf => "far transfer: needs the host's descriptor tables",
@@ -77,7 +80,7 @@ fn feature_excluded(code: Code) -> Option<&'static str> {
                 | F::SSE2
         )
     });
-    if claimed { None } else { Some("not an instruction of the models claimed") }
+    if claimed { None } else { Some(NOT_CLAIMED) }
 }
 
 /// All forms of all instructions the judge is asked about, in code of `bits` bits.

@@ -155,7 +155,8 @@ impl Random {
     }
 }
 
-fn widen(value: f64) -> (u64, u16) {
+/// A double as an extended number: significand, then sign and exponent.
+pub(in crate::conform) fn widen(value: f64) -> (u64, u16) {
     let bits = value.to_bits();
     let sign = (bits >> 63 << 15) as u16;
     let exponent = (bits >> 52 & 0x7FF) as u16;

@@ -1,7 +1,12 @@
 //! Runs recorded tests: one instruction from a state captured on a real chip to the state the chip left.
 
+use super::coverage::{Cell, Key, kind_of_instruction};
 use super::moo::{self, Registers, Test};
+use super::results::{self, Reproducer, Results};
+use super::shard::Shard;
+use super::vectors_json;
 use crate::config::Engine;
+use iced_x86::{Decoder, DecoderOptions};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins, state};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +38,10 @@ pub struct FileOutcome {
     pub skipped: BTreeMap<&'static str, u64>,
     /// One line for each of the first differences.
     pub lines: Vec<String>,
+    /// Cases and differences by iced code and kind of operand.
+    cells: BTreeMap<u16, [(u64, u64); 4]>,
+    /// The first difference.
+    first: Option<Reproducer>,
 }
 
 /// Result of a folder.
@@ -53,6 +62,26 @@ impl Outcome {
         let (tests, failed) = self.counts();
         let skipped: u64 = self.files.iter().flat_map(|file| file.skipped.values()).sum();
         format!("vectors: {} files, {tests} tests, {skipped} skipped, {failed} differences", self.files.len())
+    }
+
+    /// Adds a test for each file, and the cells of the coverage matrix.
+    pub fn add_to(self, results: &mut Results, engine: &str, folder: &Path) {
+        let place = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        for file in self.files {
+            let name = if place.is_empty() { file.name } else { format!("{place}/{}", file.name) };
+            let mut test = results::Test::of_cases("vectors", engine, name, file.tests, file.failed);
+            test.skipped = file.skipped.values().sum();
+            let skipped = file.skipped.iter().map(|(reason, count)| format!("{count} left out: {reason}"));
+            test.detail = skipped.chain(file.lines).collect::<Vec<_>>().join("\n");
+            test.reproducer = file.first;
+            results.tests.push(test);
+            for (code, counts) in file.cells {
+                let code =
+                    iced_x86::Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |c| format!("{c:?}"));
+                let key = Key { code, mode: 16, judge: "vectors".to_owned(), engine: engine.to_owned() };
+                results.cells.entry(key).or_default().add(&Cell { counts, masks: String::new() });
+            }
+        }
     }
 }
 
@@ -86,16 +115,22 @@ const IDIV_FLAGS: [(&str, &[u32]); 2] = [("F6.7", &[1815]), ("F7.7", &[1695, 237
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// A folder of MOO files, or one file.
+    /// A folder of MOO or JSON files, or one file.
     pub path: PathBuf,
-    /// The CPU under test.
-    pub model: Model,
+    /// The CPU under test; without it, what MOO files say that they were recorded on.
+    pub model: Option<Model>,
     /// Engine under test.
     pub engine: Engine,
     /// Threads.
     pub threads: usize,
     /// Differences shown for each file.
     pub lines_per_file: usize,
+    /// Only files whose name contains one of these, in lower case, separated by commas.
+    pub filter: Option<String>,
+    /// Which part of the files.
+    pub shard: Shard,
+    /// Only the test with this number.
+    pub only: Option<u32>,
 }
 
 /// The model that a set of tests was recorded on, and whether the tests end in HLT.
@@ -108,39 +143,80 @@ fn recorded_on(tag: &str) -> Option<Model> {
     }
 }
 
+fn is_vectors(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.ends_with(".moo") || name.ends_with(".json") && name != "metadata.json"
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files of a plan, and the folder they are in.
+fn paths(plan: &Plan) -> Result<(PathBuf, Vec<PathBuf>), String> {
+    if !plan.path.is_dir() {
+        return Ok((plan.path.parent().unwrap_or(Path::new("")).to_path_buf(), vec![plan.path.clone()]));
+    }
+    let entries = std::fs::read_dir(&plan.path).map_err(|error| format!("{}: {error}", plan.path.display()))?;
+    let all = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = all.filter(|path| is_vectors(&file_name(path))).collect();
+    if paths.is_empty() {
+        return Err(format!("{}: no .MOO, .MOO.gz or .json file here", plan.path.display()));
+    }
+    if let Some(filter) = &plan.filter {
+        paths.retain(|path| filter.split(',').any(|part| file_name(path).to_lowercase().contains(part)));
+        if paths.is_empty() {
+            return Err(format!("--filter {filter}: no file in {} matches", plan.path.display()));
+        }
+    }
+    paths.sort();
+    Ok((plan.path.clone(), paths))
+}
+
+fn read(path: &Path, model: Option<Model>) -> Result<moo::File, String> {
+    let name = file_name(path).to_lowercase();
+    if name.ends_with(".json") || name.ends_with(".json.gz") {
+        vectors_json::read(path, model)
+    } else {
+        moo::read(path)
+    }
+}
+
+/// The model that a file was recorded on, if Ring86 has it and it is the one asked for.
+fn model_of(path: &Path, file: &moo::File, asked: Option<Model>) -> Result<Model, String> {
+    match recorded_on(&file.cpu) {
+        None => Err(format!("{}: tests of a CPU that Ring86 has no model of ({})", path.display(), file.cpu)),
+        Some(model) if asked.is_some_and(|asked| asked != model) => {
+            let asked = asked.unwrap_or(model);
+            Err(format!("{}: tests of the {model}, but the CPU asked for is {asked}", path.display()))
+        }
+        Some(model) => Ok(model),
+    }
+}
+
 /// Runs every file. The error is one sentence.
 pub fn run(plan: &Plan) -> Result<Outcome, String> {
-    let (folder, mut paths) = if plan.path.is_dir() {
-        let entries = std::fs::read_dir(&plan.path).map_err(|error| format!("{}: {error}", plan.path.display()))?;
-        let paths: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| {
-                let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-                name.ends_with(".moo") || name.ends_with(".moo.gz")
-            })
-            .collect();
-        if paths.is_empty() {
-            return Err(format!("{}: no .MOO or .MOO.gz file here", plan.path.display()));
-        }
-        (plan.path.clone(), paths)
-    } else {
-        (plan.path.parent().unwrap_or(Path::new("")).to_path_buf(), vec![plan.path.clone()])
+    let (folder, paths) = paths(plan)?;
+    let model = match plan.model {
+        Some(model) => model,
+        None => model_of(&paths[0], &read(&paths[0], None)?, None)?,
     };
-    paths.sort();
+    let mine: Vec<&PathBuf> = (0..).zip(&paths).filter(|(number, _)| plan.shard.has(*number)).map(|(_, p)| p).collect();
     let masks = read_metadata(&folder)?;
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..plan.threads.max(1) {
             scope.spawn(|| {
-                let bench = Bench::new(plan.model, plan.engine);
+                let bench = Bench::new(model, plan.engine);
                 let Ok(mut bench) = bench.map_err(|error| {
                     results.lock().unwrap_or_else(PoisonError::into_inner).push(Err(error));
                 }) else {
                     return;
                 };
-                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = bench.file(path, plan, &masks);
+                while let Some(path) = mine.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = bench.file(path, plan, model, &masks);
                     results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
                 }
             });
@@ -176,30 +252,18 @@ impl Bench {
         Ok(Bench { cpu, memory, dirty: Vec::new() })
     }
 
-    fn file(&mut self, path: &Path, plan: &Plan, masks: &Masks) -> Result<FileOutcome, String> {
-        let file = moo::read(path)?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match recorded_on(&file.cpu) {
-            None => {
-                return Err(format!("{}: tests of a CPU that Ring86 has no model of ({})", path.display(), file.cpu));
-            }
-            Some(model) if model != plan.model => {
-                return Err(format!(
-                    "{}: tests of the {model}, but the CPU asked for is {}",
-                    path.display(),
-                    plan.model
-                ));
-            }
-            Some(_) => {}
-        }
-        let stem = name.split(".MOO").next().unwrap_or_default().to_string();
-        let defined = match plan.model {
+    fn file(&mut self, path: &Path, plan: &Plan, model: Model, masks: &Masks) -> Result<FileOutcome, String> {
+        let file = read(path, plan.model)?;
+        let name = file_name(path);
+        model_of(path, &file, Some(model))?;
+        let stem = name.split(".MOO").next().unwrap_or_default().split(".json").next().unwrap_or_default().to_string();
+        let defined = match model {
             Model::I8086 => masks.get(&stem).copied().unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
         let mut outcome = FileOutcome { name, ..FileOutcome::default() };
-        let wrong = IDIV_FLAGS.iter().find(|(of, _)| plan.model == Model::I286 && *of == stem).map_or(&[][..], |w| w.1);
-        for test in &file.tests {
+        let wrong = IDIV_FLAGS.iter().find(|(of, _)| model == Model::I286 && *of == stem).map_or(&[][..], |w| w.1);
+        for test in file.tests.iter().filter(|test| plan.only.is_none_or(|only| only == test.index)) {
             if wrong.contains(&test.index) {
                 *outcome.skipped.entry("undefined flags of IDIV").or_default() += 1;
                 continue;
@@ -209,14 +273,27 @@ impl Bench {
                 mask = given;
             }
             mask.flags &= FLAGS & defined;
-            match self.test(test, plan.model, &mask) {
+            let verdict = self.test(test, model, &mask);
+            if !matches!(verdict, Verdict::Skipped(_)) {
+                let instruction = Decoder::new(16, &test.bytes, DecoderOptions::NO_INVALID_CHECK).decode();
+                let kind = kind_of_instruction(&instruction, test.exception.is_some()) as usize;
+                let count = &mut outcome.cells.entry(instruction.code() as u16).or_default()[kind];
+                count.0 += 1;
+                count.1 += u64::from(matches!(verdict, Verdict::Different(_)));
+            }
+            match verdict {
                 Verdict::Same => outcome.tests += 1,
                 Verdict::Skipped(reason) => *outcome.skipped.entry(reason).or_default() += 1,
                 Verdict::Different(text) => {
                     outcome.tests += 1;
                     outcome.failed += 1;
+                    let bytes: String = test.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    if outcome.first.is_none() {
+                        let line = format!("vectors={} test={} cpu={model}", path.display(), test.index);
+                        let text = explain(test, &self.left(false).registers, &text);
+                        outcome.first = Some(Reproducer { line, text });
+                    }
                     if outcome.lines.len() < plan.lines_per_file {
-                        let bytes: String = test.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                         outcome.lines.push(format!("{} #{} {bytes} | {} |{text}", outcome.name, test.index, test.name));
                     }
                 }
@@ -413,6 +490,25 @@ impl Bench {
         }
         if text.is_empty() { Verdict::Same } else { Verdict::Different(text) }
     }
+}
+
+/// A case in several lines.
+fn explain(test: &Test, got: &Registers, differences: &str) -> String {
+    use std::fmt::Write as _;
+    let bytes: Vec<String> = test.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = format!("{}  ({}, test {})\n", bytes.join(" "), test.name, test.index);
+    for (name, registers) in [("before", &test.initial), ("judge ", &test.last), ("ring86", got)] {
+        let _ = write!(text, "{name} ");
+        for (reg, value) in ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"].iter().zip(registers.gpr) {
+            let _ = write!(text, " {reg}={value:04x}");
+        }
+        for (segment, value) in ["es", "cs", "ss", "ds"].iter().zip(registers.segments) {
+            let _ = write!(text, " {segment}={value:04x}");
+        }
+        let _ = writeln!(text, " ip={:04x} flags={:04x}", registers.ip, registers.flags);
+    }
+    let _ = write!(text, "differs (judge/ring86):{differences}");
+    text
 }
 
 enum Verdict {

@@ -1,0 +1,436 @@
+//! `ring86 conform`: which suites, with what, and what becomes of the results.
+
+use super::layout::Environment;
+use super::output::{self, Format};
+use super::plant::Plant;
+use super::results::{Asked, Results, merge};
+use super::shard::Shard;
+use super::{run, vectors};
+use crate::config::Engine;
+use clap::Args;
+use ring86_translator::Model;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Exit code of a conformance run that found differences.
+pub const EXIT_DIFFERENT: u8 = 1;
+/// Exit code of a command line that is wrong in a way that the parser of options does not see.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code of a conformance run that could not be made: the command's code for host errors.
+pub const EXIT_HOST: u8 = 120;
+
+const SUITES: &str = "Suites (several may follow each other):
+  native            random instructions, here and on this host's own processor
+  vectors PATH      tests recorded from chips: a file or a folder of .MOO or .json, .gz or not
+  roms              Ring86's own programs, one architectural fact each
+  image DIR         guests that report by themselves, as DIR/suite.toml says
+  states DIR        programs with the state they must end in: .init and .done, .def, .asm with a JSON header
+  lockstep IMAGE    a guest in compiled code beside the interpreter
+  against qemu      the same guests in QEMU: what follows (roms, image DIR) is run in both and compared
+Instead of suites:
+  replay LINE       runs one case again, as printed for a difference
+  merge DIR...      joins the reports of a run's shards, from the folders given to --report
+
+Exit codes: 0 nothing differs, 1 something does, 2 the command line is wrong, 120 a file, the judge or the host fails.
+The lines of --format jsonl are explained in docs/conformance.md, runs on many machines in docs/fleet.md.";
+
+/// `ring86 conform`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SUITES)]
+pub struct ConformArgs {
+    /// Suites to run, see below
+    #[arg(required = true, value_name = "SUITE")]
+    words: Vec<String>,
+    /// Engines under test, several with commas: interpreter; every instruction compiled alone: single, single-none (not
+    /// optimised); every block compiled: eager, eager-none; translator compiles what is hot. With -table after it: over
+    /// the flat table
+    #[arg(long, default_value = "interpreter", value_name = "E", value_delimiter = ',')]
+    engine: Vec<String>,
+    /// CPU model, where the suite does not say it
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<Model>,
+    /// Run only part M of N, counted from 1
+    #[arg(long, value_name = "M/N", default_value = "1/1", allow_hyphen_values = true)]
+    shard: String,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", alias = "threads")]
+    jobs: Option<usize>,
+    /// Seed of the generator of native
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+    /// Only tests whose name contains one of these: instruction forms of iced-x86 ("add_rm,imul"), files, programs
+    #[arg(long, value_name = "CODE")]
+    filter: Option<String>,
+    /// Cases to run for native, in all shards together
+    #[arg(long, default_value_t = 10_000_000, value_name = "N")]
+    cases: u64,
+    /// Only this environment of native: flat32, seg32 or seg16
+    #[arg(long, value_name = "ENV")]
+    environment: Option<String>,
+    /// Differences listed for each file of vectors
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    lines: usize,
+    /// Millions of guest instructions after which lockstep ends
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    millions: u64,
+    /// Compare what the masks for undefined results leave out of native, too
+    #[arg(long)]
+    unmasked: bool,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// Folder to fill with the report: results.jsonl, junit.xml, summary.txt, coverage.txt, coverage.html
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Plant a bug in one flag of one instruction form: CODE:FLAG
+    #[arg(long, value_name = "CODE:FLAG", hide = true)]
+    plant: Option<String>,
+}
+
+/// One suite of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Suite {
+    Native,
+    Vectors(PathBuf),
+    Roms,
+    Image(PathBuf),
+    States(PathBuf),
+    Lockstep(PathBuf),
+}
+
+/// What the words ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Task {
+    /// Suites, and whether QEMU gives a second opinion.
+    Suites(Vec<Suite>, bool),
+    Replay(String),
+    Merge(Vec<PathBuf>),
+}
+
+/// An error and its exit code.
+type Failure = (u8, String);
+
+fn usage(sentence: impl Into<String>) -> Failure {
+    (EXIT_USAGE, sentence.into())
+}
+
+fn host(sentence: impl ToString) -> Failure {
+    (EXIT_HOST, sentence.to_string())
+}
+
+fn parse_words(words: &[String]) -> Result<Task, Failure> {
+    let mut suites = Vec::new();
+    let mut against = false;
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let mut operand = |what: &str| {
+            rest.next().map(PathBuf::from).ok_or_else(|| usage(format!("conform {word}: {what} must follow")))
+        };
+        match word.as_str() {
+            "native" => suites.push(Suite::Native),
+            "roms" => suites.push(Suite::Roms),
+            "vectors" => suites.push(Suite::Vectors(operand("a file or folder of vectors")?)),
+            "image" => suites.push(Suite::Image(operand("a folder with a suite.toml")?)),
+            "states" => suites.push(Suite::States(operand("a folder of programs and their states")?)),
+            "lockstep" => suites.push(Suite::Lockstep(operand("an image")?)),
+            "against" => match operand("the name of an emulator (qemu)")?.to_str() {
+                Some("qemu") => against = true,
+                other => {
+                    let name = other.unwrap_or_default();
+                    return Err(usage(format!("conform against {name}: qemu is the only emulator that can be asked")));
+                }
+            },
+            "replay" if suites.is_empty() => {
+                let line = rest.map(String::as_str).collect::<Vec<_>>().join(" ");
+                if line.is_empty() {
+                    return Err(usage("conform replay: a line must follow, as printed for a difference"));
+                }
+                return Ok(Task::Replay(line));
+            }
+            "merge" if suites.is_empty() => {
+                let folders: Vec<PathBuf> = rest.map(PathBuf::from).collect();
+                if folders.is_empty() {
+                    return Err(usage("conform merge: the folders of the shards' reports must follow"));
+                }
+                return Ok(Task::Merge(folders));
+            }
+            other => {
+                return Err(usage(format!(
+                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, lockstep IMAGE, against qemu, replay LINE and merge DIR"
+                )));
+            }
+        }
+    }
+    if against {
+        if suites.is_empty() {
+            suites.push(Suite::Roms);
+        }
+        if let Some(suite) = suites.iter().find(|suite| !matches!(suite, Suite::Roms | Suite::Image(_))) {
+            let name = format!("{suite:?}").to_lowercase();
+            let name = name.split('(').next().unwrap_or_default();
+            return Err(usage(format!("conform against qemu: {name} is no suite of guests; roms and image DIR are")));
+        }
+    }
+    Ok(Task::Suites(suites, against))
+}
+
+/// Runs `ring86 conform` and gives its exit code.
+pub fn main(args: &ConformArgs) -> u8 {
+    match conform(args) {
+        Ok(code) => code,
+        Err((code, sentence)) => {
+            eprintln!("ring86: {sentence}");
+            code
+        }
+    }
+}
+
+fn conform(args: &ConformArgs) -> Result<u8, Failure> {
+    let plant = args.plant.as_deref().map(Plant::parse).transpose().map_err(usage)?;
+    let results = match parse_words(&args.words)? {
+        Task::Replay(line) => return replay(&line, args, plant),
+        Task::Merge(folders) => merged(&folders)?,
+        Task::Suites(suites, against) => run_suites(args, &suites, against, plant)?,
+    };
+    if let Some(folder) = &args.report {
+        output::write_folder(&results, folder).map_err(host)?;
+    }
+    print!("{}", output::render(&results, args.format));
+    Ok(if results.is_clean() { 0 } else { EXIT_DIFFERENT })
+}
+
+fn named_engine(name: &str) -> Result<Engine, Failure> {
+    Engine::named(name).ok_or_else(|| {
+        usage(format!(
+            "--engine {name}: not one of interpreter, translator, single, single-none, eager, eager-none (each but the first also with -table)"
+        ))
+    })
+}
+
+/// What all suites of one run with one engine have in common.
+pub struct Context<'a> {
+    /// Engine under test.
+    pub engine: Engine,
+    /// Its name in reports.
+    pub engine_name: &'a str,
+    /// The model asked for.
+    pub cpu: Option<Model>,
+    /// Which part of the work.
+    pub shard: Shard,
+    /// Threads.
+    pub jobs: usize,
+    /// Parts of names, in lower case, with commas.
+    pub filter: Option<String>,
+    /// QEMU runs every guest too.
+    pub against_qemu: bool,
+}
+
+impl Context<'_> {
+    /// Whether the filter lets a name through.
+    pub fn wants(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.filter.as_ref().is_none_or(|filter| filter.split(',').any(|part| name.contains(part)))
+    }
+}
+
+fn run_suites(
+    args: &ConformArgs,
+    suites: &[Suite],
+    against_qemu: bool,
+    plant: Option<Plant>,
+) -> Result<Results, Failure> {
+    let shard = Shard::parse(&args.shard).map_err(usage)?;
+    let engines: Vec<(&String, Engine)> =
+        args.engine.iter().map(|name| Ok((name, named_engine(name)?))).collect::<Result<_, Failure>>()?;
+    if against_qemu {
+        super::qemu::check().map_err(host)?;
+    }
+    let asked = Asked { suites: args.words.join(" "), options: options(args) };
+    let mut results = Results::new(asked, shard);
+    let start = Instant::now();
+    for (name, engine) in engines {
+        let context = Context {
+            engine,
+            engine_name: name,
+            cpu: args.cpu,
+            shard,
+            jobs: args
+                .jobs
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| count.get()))
+                .max(1),
+            filter: args.filter.as_ref().map(|filter| filter.to_lowercase()),
+            against_qemu,
+        };
+        for suite in suites {
+            run_suite(suite, &context, args, plant, &mut results)?;
+        }
+    }
+    results.seconds = start.elapsed().as_secs_f64();
+    Ok(results)
+}
+
+/// The options that change what is run, in one spelling.
+fn options(args: &ConformArgs) -> String {
+    let mut text = format!("--engine {} --seed {} --cases {}", args.engine.join(","), args.seed, args.cases);
+    let others = [
+        ("--cpu", args.cpu.map(|cpu| cpu.to_string())),
+        ("--filter", args.filter.clone()),
+        ("--environment", args.environment.clone()),
+        ("--plant", args.plant.clone()),
+        ("--unmasked", args.unmasked.then(String::new)),
+    ];
+    for (name, value) in others {
+        if let Some(value) = value {
+            text += &format!(" {name} {value}");
+            text.truncate(text.trim_end().len());
+        }
+    }
+    text
+}
+
+fn run_suite(
+    suite: &Suite,
+    context: &Context,
+    args: &ConformArgs,
+    plant: Option<Plant>,
+    results: &mut Results,
+) -> Result<(), Failure> {
+    match suite {
+        Suite::Native => {
+            let environment = match &args.environment {
+                None => None,
+                Some(name) => Some(
+                    Environment::from_name(name)
+                        .ok_or_else(|| usage(format!("--environment {name}: not one of flat32, seg32, seg16")))?,
+                ),
+            };
+            let plan = run::Plan {
+                cases: args.cases,
+                seed: args.seed,
+                engine: context.engine,
+                threads: context.jobs,
+                filter: context.filter.clone(),
+                environment,
+                lines_per_form: 0,
+                shard: context.shard,
+                plant,
+                unmasked: args.unmasked,
+            };
+            let outcome = run::run(&plan, &|text| eprintln!("{text}")).map_err(host)?;
+            outcome.add_to(results, context.engine_name);
+        }
+        Suite::Vectors(path) => {
+            let plan = vectors::Plan {
+                path: path.clone(),
+                model: context.cpu,
+                engine: context.engine,
+                threads: context.jobs,
+                lines_per_file: args.lines,
+                filter: context.filter.clone(),
+                shard: context.shard,
+                only: None,
+            };
+            let folder = if path.is_dir() { path.as_path() } else { Path::new("") };
+            vectors::run(&plan).map_err(host)?.add_to(results, context.engine_name, folder);
+        }
+        Suite::Roms => results.tests.extend(super::roms::run(context).map_err(host)?),
+        Suite::Image(folder) => results.tests.extend(super::image::run(folder, context).map_err(host)?),
+        Suite::States(folder) => results.tests.extend(super::states::run(folder, context).map_err(host)?),
+        Suite::Lockstep(path) => {
+            results.tests.extend(super::lockstep::run(path, args.millions, context).map_err(host)?);
+        }
+    }
+    Ok(())
+}
+
+fn merged(folders: &[PathBuf]) -> Result<Results, Failure> {
+    let read = |folder: &PathBuf| {
+        let path = if folder.is_dir() { folder.join(output::LINES) } else { folder.clone() };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| host(format!("{name}: {error}")))?;
+        Ok((name.clone(), Results::parse(&name, &text).map_err(host)?))
+    };
+    merge(folders.iter().map(read).collect::<Result<Vec<_>, Failure>>()?).map_err(host)
+}
+
+/// Runs one line again, whichever suite it is from.
+fn replay(line: &str, args: &ConformArgs, plant: Option<Plant>) -> Result<u8, Failure> {
+    let mut different = false;
+    for name in &args.engine {
+        let engine = named_engine(name)?;
+        let (differences, text) = if line.starts_with("vectors=") {
+            replay_vector(line, engine)?
+        } else {
+            run::replay(line, engine, plant, args.unmasked).map_err(host)?
+        };
+        println!("{name}: {}", if differences.is_empty() { "no difference" } else { "differs" });
+        println!("{text}");
+        different |= !differences.is_empty();
+    }
+    Ok(if different { EXIT_DIFFERENT } else { 0 })
+}
+
+fn replay_vector(line: &str, engine: Engine) -> Result<(String, String), Failure> {
+    let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let bad = |key: &str| host(format!("the line to replay has no valid {key}="));
+    let plan = vectors::Plan {
+        path: value("vectors").map(PathBuf::from).ok_or_else(|| bad("vectors"))?,
+        model: Some(value("cpu").and_then(|cpu| cpu.parse().ok()).ok_or_else(|| bad("cpu"))?),
+        engine,
+        threads: 1,
+        lines_per_file: 1,
+        filter: None,
+        shard: Shard::WHOLE,
+        only: Some(value("test").and_then(|test| test.parse().ok()).ok_or_else(|| bad("test"))?),
+    };
+    let outcome = vectors::run(&plan).map_err(host)?;
+    let mut results = Results::default();
+    let summary = outcome.summary();
+    outcome.add_to(&mut results, "", Path::new(""));
+    let test = results.tests.into_iter().next();
+    let found = test.as_ref().is_some_and(|test| test.cases + test.skipped > 0);
+    if !found {
+        return Err(host(format!("{}: no test of that number", plan.path.display())));
+    }
+    let test = test.map(|test| (test.detail, test.reproducer));
+    Ok(match test {
+        Some((detail, Some(reproducer))) => (detail, reproducer.text),
+        _ => (String::new(), summary),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Result<Task, Failure> {
+        parse_words(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn suites_follow_each_other() {
+        let expected = vec![Suite::Native, Suite::Vectors("a/b".into()), Suite::Roms];
+        assert_eq!(words("native vectors a/b roms"), Ok(Task::Suites(expected, false)));
+        assert_eq!(words("against qemu"), Ok(Task::Suites(vec![Suite::Roms], true)));
+        assert_eq!(words("replay a=1 b=2"), Ok(Task::Replay("a=1 b=2".to_owned())));
+        assert_eq!(words("merge x y"), Ok(Task::Merge(vec!["x".into(), "y".into()])));
+    }
+
+    #[test]
+    fn wrong_words_are_one_sentence() {
+        for (text, says) in [
+            ("vectors", "conform vectors: a file or folder of vectors must follow"),
+            ("nativ", "conform nativ: no suite of that name"),
+            ("against", "the name of an emulator"),
+            ("against virtualbox", "qemu is the only emulator"),
+            ("against qemu native", "conform against qemu: native is no suite of guests"),
+            ("replay", "a line must follow"),
+            ("merge", "must follow"),
+            ("native merge x", "conform merge: no suite of that name"),
+        ] {
+            let (code, sentence) = words(text).unwrap_err();
+            assert_eq!(code, EXIT_USAGE);
+            assert!(sentence.contains(says) && !sentence.contains('\n'), "{text}: {sentence}");
+        }
+    }
+}

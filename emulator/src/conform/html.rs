@@ -1,0 +1,172 @@
+//! The coverage matrix as one page without scripts or outside parts: a row for each instruction form, a cell for each
+//! mode, kind of operand, judge and engine; red cells lead to a reproducer below.
+
+use super::coverage::{Cell, KINDS, not_asked};
+use super::output::escape;
+use super::results::Results;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222}
+table{border-collapse:collapse}th,td{border:1px solid #ccc;padding:1px 6px;text-align:right}
+th{background:#f4f4f4;position:sticky;top:0}td:first-child,td.text{text-align:left}
+td.good{background:#dff2df}td.bad{background:#f6b8b8;font-weight:bold}td.none{background:#f4f4f4;color:#999}
+pre{background:#f8f8f8;border:1px solid #ccc;padding:.6em;overflow-x:auto}
+@media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#ddd}th{background:#333}td.good{background:#1e4620}
+td.bad{background:#7a1f1f}td.none{background:#262626}pre{background:#262626}td.bad a{color:#fff}}";
+
+/// What a column of the matrix holds: judge, engine, mode.
+type Column = (String, String, u8);
+
+/// The page.
+pub fn page(results: &Results) -> String {
+    let mut columns: BTreeSet<Column> = BTreeSet::new();
+    let mut rows: BTreeMap<&str, BTreeMap<Column, &Cell>> = BTreeMap::new();
+    for (key, cell) in &results.cells {
+        let column = (key.judge.clone(), key.engine.clone(), key.mode);
+        rows.entry(&key.code).or_default().insert(column.clone(), cell);
+        columns.insert(column);
+    }
+    let anchors = anchors(results);
+    let totals = results.totals();
+    let mut text = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Conformance of ring86</title>\
+         <style>{STYLE}</style></head>\n<body>\n<h1>Conformance of ring86 {}</h1>\n<p>{}: {} cases, {} differences, \
+         {} left out, {:.1} s on {}. Options: <code>{}</code></p>\n",
+        env!("CARGO_PKG_VERSION"),
+        escape(&results.asked.suites),
+        totals.cases,
+        totals.failed,
+        totals.skipped,
+        results.seconds,
+        escape(&results.hosts.join(", ")),
+        escape(&results.asked.options),
+    );
+    if !columns.is_empty() {
+        matrix(&mut text, &columns, &rows, &anchors);
+    }
+    left_out(&mut text);
+    failures(&mut text, results);
+    text.push_str("</body></html>\n");
+    text
+}
+
+/// The anchor of the reproducer for each code, judge, engine and mode that failed.
+fn anchors(results: &Results) -> BTreeMap<(String, Column), usize> {
+    let mut anchors = BTreeMap::new();
+    for (number, test) in results.tests.iter().enumerate().filter(|(_, test)| test.status.is_bad()) {
+        let (place, code) = test.name.split_once(' ').unwrap_or(("", &test.name));
+        let mode = if place.ends_with("16") { 16 } else { 32 };
+        let column = (test.suite.clone(), test.engine.clone(), mode);
+        anchors.entry((code.to_owned(), column)).or_insert(number);
+    }
+    anchors
+}
+
+fn matrix(
+    text: &mut String,
+    columns: &BTreeSet<Column>,
+    rows: &BTreeMap<&str, BTreeMap<Column, &Cell>>,
+    anchors: &BTreeMap<(String, Column), usize>,
+) {
+    text.push_str("<h2>Coverage</h2>\n<p>Cases by instruction form (an iced-x86 code). Red: some differ.</p>\n");
+    text.push_str("<table><thead><tr><th rowspan=\"2\">instruction form</th>");
+    for (judge, engine, mode) in columns {
+        let _ = write!(text, "<th colspan=\"4\">{} / {} / {mode}-bit</th>", escape(judge), escape(engine));
+    }
+    text.push_str("<th rowspan=\"2\">not compared</th></tr><tr>");
+    for _ in columns {
+        for kind in KINDS {
+            let _ = write!(text, "<th>{kind}</th>");
+        }
+    }
+    text.push_str("</tr></thead>\n<tbody>\n");
+    for (code, cells) in rows {
+        let _ = write!(text, "<tr><td>{}</td>", escape(code));
+        let mut masks = BTreeSet::new();
+        for column in columns {
+            let Some(cell) = cells.get(column) else {
+                text.push_str(&"<td class=\"none\"></td>".repeat(KINDS.len()));
+                continue;
+            };
+            masks.insert(cell.masks.as_str());
+            let anchor = anchors.get(&((*code).to_owned(), column.clone()));
+            for (cases, failed) in cell.counts {
+                let _ = match (cases, failed, anchor) {
+                    (0, 0, _) => write!(text, "<td class=\"none\">0</td>"),
+                    (_, 0, _) => write!(text, "<td class=\"good\">{cases}</td>"),
+                    (_, _, Some(at)) => {
+                        write!(text, "<td class=\"bad\"><a href=\"#f{at}\">{failed} of {cases}</a></td>")
+                    }
+                    // Files of vectors hold several forms: the list below names the file.
+                    _ => write!(text, "<td class=\"bad\"><a href=\"#failures\">{failed} of {cases}</a></td>"),
+                };
+            }
+        }
+        let masks: Vec<_> = masks.into_iter().filter(|mask| !mask.is_empty()).collect();
+        let _ = writeln!(text, "<td class=\"text\">{}</td></tr>", escape(&masks.join("; ")));
+    }
+    text.push_str("</tbody></table>\n");
+}
+
+fn left_out(text: &mut String) {
+    text.push_str(
+        "<h2>Not asked of the host's processor</h2>\n<table><tr><th>instruction form</th><th>why</th></tr>\n",
+    );
+    let forms: BTreeMap<_, _> = not_asked(16).into_iter().chain(not_asked(32)).collect();
+    for (code, reason) in forms {
+        let _ = writeln!(text, "<tr><td>{code}</td><td class=\"text\">{}</td></tr>", escape(reason));
+    }
+    text.push_str("</table>\n");
+}
+
+fn failures(text: &mut String, results: &Results) {
+    text.push_str("<h2 id=\"failures\">Failures</h2>\n");
+    let mut none = true;
+    for (number, test) in results.tests.iter().enumerate().filter(|(_, test)| test.status.is_bad()) {
+        none = false;
+        let _ = write!(
+            text,
+            "<h3 id=\"f{number}\">{} {} ({})</h3>\n<p>{}</p>\n",
+            escape(&test.suite),
+            escape(&test.name),
+            escape(&test.engine),
+            escape(&test.detail).replace('\n', "<br>")
+        );
+        if let Some(reproducer) = &test.reproducer {
+            let _ = write!(
+                text,
+                "<pre>{}</pre>\n<pre>ring86 conform replay '{}'</pre>\n",
+                escape(&reproducer.text),
+                escape(&reproducer.line)
+            );
+        }
+    }
+    if none {
+        text.push_str("<p>None.</p>\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::coverage::Key;
+    use super::super::results::{Asked, Reproducer, Test};
+    use super::super::shard::Shard;
+    use super::*;
+
+    #[test]
+    fn red_cells_lead_to_reproducers() {
+        let mut results = Results::new(Asked::default(), Shard::WHOLE);
+        let mut test = Test::of_cases("native", "single", "seg16 Add_rm16_r16", 9, 2);
+        test.reproducer = Some(Reproducer { line: "bytes=01c8".to_owned(), text: "before <state>".to_owned() });
+        results.tests.push(test);
+        let key =
+            Key { code: "Add_rm16_r16".to_owned(), mode: 16, judge: "native".to_owned(), engine: "single".to_owned() };
+        let counts = [(5, 2), (4, 0), (0, 0), (0, 0)];
+        results.cells.insert(key, Cell { counts, masks: "AF".to_owned() });
+        let page = page(&results);
+        assert!(page.contains("<td class=\"bad\"><a href=\"#f0\">2 of 5</a></td><td class=\"good\">4</td>"), "{page}");
+        assert!(page.contains("<h3 id=\"f0\">") && page.contains("before &lt;state&gt;"), "{page}");
+        assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
+    }
+}

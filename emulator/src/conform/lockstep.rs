@@ -1,0 +1,63 @@
+//! The suite `lockstep`: a guest in compiled code beside the interpreter, by [`crate::lockstep`].
+
+use super::command::Context;
+use super::results::{Status, Test};
+use crate::boot::image::{self, Kind};
+use crate::boot::linux::Entry;
+use crate::config::{Engine, MachineConfig};
+use crate::lockstep::{Lockstep, THRESHOLD};
+use crate::session::read_file;
+use ring86_translator::engine::Config;
+use std::path::Path;
+
+/// Runs the guest for that many millions of instructions, or to its end. One image is one piece of work: it belongs to
+/// the first shard.
+///
+/// # Errors
+/// One sentence.
+pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, String> {
+    if !context.shard.has(0) {
+        return Ok(Vec::new());
+    }
+    let name = path.display().to_string();
+    let bytes = read_file(path).map_err(|error| error.to_string())?;
+    let kind = image::recognise(&bytes, bytes.len() as u64);
+    if !matches!(kind, Some(Kind::Linux | Kind::Multiboot | Kind::Elf)) {
+        return Err(format!(
+            "{name}: lockstep runs kernels (Linux, multiboot, ELF): two machines cannot share a drive"
+        ));
+    }
+    // What the interpreter is compared with is compiled code, whichever engine is asked for.
+    let engine = match context.engine {
+        Engine::Translator(config) => config,
+        Engine::Interpreter => Config { threshold: THRESHOLD, ..Config::default() },
+    };
+    let mut config = MachineConfig::new();
+    config.ram = 256 << 20;
+    config.model = context.cpu.unwrap_or(config.model);
+    config.debug_exit = Some(0xF4);
+    config.reboot = false;
+    let payload = image::kernel(&name, &bytes, "", None, Entry::Real).map_err(|error| error.to_string())?;
+    config.payload = Some(payload);
+    let mut both = Lockstep::new(&config, engine).map_err(|error| error.to_string())?;
+    let limit = millions.saturating_mul(1_000_000);
+    let difference = loop {
+        match both.step(u64::MAX) {
+            Ok(None) if both.compiled().retired() < limit => {}
+            Ok(_) => break None,
+            Err(difference) => break Some(difference),
+        }
+    };
+    let cases = both.compared;
+    let engine = format!(
+        "{} beside interpreter",
+        if matches!(context.engine, Engine::Interpreter) { "translator" } else { context.engine_name }
+    );
+    let done = format!("{cases} comparisons over {} instructions", both.compiled().retired());
+    let mut test = match difference {
+        None => Test::new("lockstep", &engine, name, Status::Pass, done),
+        Some(difference) => Test::new("lockstep", &engine, name, Status::Fail, format!("{difference}\n{done}")),
+    };
+    test.cases = cases;
+    Ok(vec![test])
+}
