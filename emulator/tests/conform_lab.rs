@@ -1,0 +1,579 @@
+//! The conformance laboratory from its command line: shards, planted bugs, suites of other people's making, reports.
+
+use iced_x86::code_asm::*;
+use ring86::conform::native::Oracle;
+use ring86::conform::results::{Results, Status};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+/// A folder of one test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ring86-lab-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).expect("a temporary file can be written");
+        path.display().to_string()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that stays behind harms nothing.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ring86"));
+    command.arg("conform").args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs `ring86 conform` and gives exit code and output.
+fn conform(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(args).output().expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// Runs it with JSON lines and reads them.
+fn results(args: &[&str]) -> (i32, Results) {
+    let (code, out, err) = conform(&[args, &["--format", "jsonl"]].concat());
+    let results = Results::parse("output", &out).unwrap_or_else(|error| panic!("{error}\n{out}\n{err}"));
+    (code, results)
+}
+
+fn has_judge() -> bool {
+    match Oracle::new() {
+        Ok(_) => true,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            false
+        }
+    }
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+// ---------------------------------------------------------------------------------------------------- shards
+
+/// What must be the same in a merged report and in that of a whole run.
+fn essence(results: &Results) -> String {
+    let lines = results.json_lines();
+    let mut lines: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| !line.contains(r#""type":"end""#)).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn shards_merge_into_the_report_of_a_whole_run() {
+    if !has_judge() {
+        return;
+    }
+    let folder = Folder::new("shards");
+    let native = ["native", "roms", "--cases", "40000", "--seed", "7", "--filter", "add,imul,paging", "--jobs", "1"];
+    let whole = folder.path("whole");
+    assert_eq!(conform(&[&native[..], &["--report", &whole]].concat()).0, 0);
+    let shards: Vec<String> = (1..=3).map(|m| folder.path(&format!("part{m}"))).collect();
+    if has("parallel") {
+        // As docs/fleet.md has it.
+        let status = Command::new("parallel")
+            .args(["--will-cite", "-j", "2", env!("CARGO_BIN_EXE_ring86"), "conform"])
+            .args(native)
+            .args(["--shard", "{}/3", "--report"])
+            .arg(folder.path("part{}"))
+            .args([":::", "1", "2", "3"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("parallel starts").success());
+    } else {
+        let start = |(m, report): (usize, &String)| {
+            let shard = format!("{m}/3");
+            let mut child = command(&[&native[..], &["--shard", &shard, "--report", report]].concat());
+            child.stdout(Stdio::null()).spawn().expect("the program starts")
+        };
+        for mut child in (1..).zip(&shards).map(start).collect::<Vec<_>>() {
+            assert!(child.wait().expect("it ends").success());
+        }
+    }
+    let read = |report: &str| {
+        let path = Path::new(report).join("results.jsonl");
+        Results::parse(report, &fs::read_to_string(path).expect("a report")).expect("a whole report")
+    };
+    // Disjoint: no shard has what another has, and each has something.
+    let cases: Vec<u64> = shards.iter().map(|shard| read(shard).totals().cases).collect();
+    let expected = read(&whole);
+    assert!(cases.iter().all(|cases| *cases > 0), "{cases:?}");
+    assert_eq!(cases.iter().sum::<u64>(), expected.totals().cases);
+    let merged = folder.path("merged");
+    let mut args = vec!["merge"];
+    args.extend(shards.iter().rev().map(String::as_str));
+    args.extend(["--report", &merged]);
+    let (code, out, err) = conform(&args);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(essence(&read(&merged)), essence(&expected));
+    // A shard that is missing, and one that is there twice.
+    let (code, _, err) = conform(&["merge", &shards[0], &shards[2]]);
+    assert_eq!((code, err.as_str()), (120, "ring86: shard 2/3 is missing\n"));
+    let (code, _, err) = conform(&["merge", &shards[0], &shards[0], &shards[1], &shards[2]]);
+    assert!(code == 120 && err.ends_with("shard 1/3 is there twice\n"), "{err}");
+}
+
+// ------------------------------------------------------------------------------------------------- planted bugs
+
+#[test]
+fn a_planted_bug_is_found_and_made_small_within_ten_seconds() {
+    if !has_judge() {
+        return;
+    }
+    let plants = [
+        ("Add_rm32_r32", "OF"),
+        ("Sbb_AL_imm8", "AF"),
+        ("Shld_rm16_r16_CL", "CF"),
+        ("Cmpsb_m8_m8", "ZF"),
+        ("Ucomisd_xmm_xmmm64", "PF"),
+        ("Fcomi_st0_sti", "ZF"),
+        ("Mov_r32_rm32", "SF"),
+        ("Popfw", "DF"),
+        ("Bt_rm32_r32", "CF"),
+    ];
+    for (code, flag) in plants {
+        let plant = format!("{code}:{flag}");
+        let start = Instant::now();
+        // Every instruction form, as without a suspicion.
+        let (exit, results) = results(&["native", "--cases", "200000", "--plant", &plant]);
+        let seconds = start.elapsed().as_secs_f64();
+        assert!(seconds < 10.0, "{plant}: {seconds} s");
+        assert_eq!(exit, 1, "{plant} was not found");
+        let bad: Vec<_> = results.tests.iter().filter(|test| test.status != Status::Pass).collect();
+        assert!(bad.iter().all(|test| test.name.ends_with(&format!(" {code}"))), "{plant}: {bad:?}");
+        assert!((1..=3).contains(&bad.len()), "{plant}: {bad:?}");
+        for test in bad {
+            let reproducer = test.reproducer.as_ref().expect("a reproducer");
+            // One instruction, and with the bug alone: without it there is no difference.
+            let (exit, out, err) = conform(&["replay", &reproducer.line, "--plant", &plant]);
+            assert_eq!(exit, 1, "{out}{err}");
+            assert!(out.contains("differs (judge/ring86): eflags:"), "{out}");
+            assert!(out.contains("\nbefore ") && out.contains("\njudge  ") && out.contains("\nring86 "), "{out}");
+            let (exit, out, err) = conform(&["replay", &reproducer.line, "--engine", "interpreter,single"]);
+            assert_eq!(exit, 0, "{out}{err}");
+            assert!(out.contains("interpreter: no difference") && out.contains("single: no difference"), "{out}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_a_case_is_what_matters() {
+    if !has_judge() {
+        return;
+    }
+    let args = ["native", "--cases", "5000", "--plant", "Add_rm32_r32:OF", "--filter", "add_rm32_r32"];
+    let (_, results) = results(&[&args[..], &["--environment", "flat32"]].concat());
+    let reproducer = results.tests[0].reproducer.as_ref().expect("a reproducer");
+    // The bug shows with any operands, so the registers that no address needs are zero, and no flag is set before.
+    assert!(reproducer.line.contains(" edi=0 ") || reproducer.line.contains(" esi=0 "), "{}", reproducer.line);
+    assert!(reproducer.line.contains(" eflags=202 "), "{}", reproducer.line);
+}
+
+// -------------------------------------------------------------------------------------------------- wrong input
+
+#[test]
+fn wrong_input_is_one_sentence() {
+    let folder = Folder::new("wrong");
+    let short = folder.file("short.MOO", b"MOO \x0c\0\0\0\x01\0\0\0\x05\0\0\x008086");
+    let json = folder.file("00.json", "[{\"name\":");
+    let toml = Folder::new("wrong-toml");
+    toml.file("suite.toml", "name = 'x'\nconvention = 'telepathy'\n");
+    let toml = toml.path("");
+    let empty = Folder::new("wrong-empty");
+    let empty = empty.path("");
+    for (args, code, says) in [
+        (&["native", "--shard", "5/4"][..], 2, "--shard 5/4: not of the form M/N with M from 1 to N"),
+        (
+            &["native", "--filter", "nosuchform", "--cases", "10"],
+            120,
+            "--filter nosuchform: no instruction form matches",
+        ),
+        (&["native", "--engine", "warp"], 2, "--engine warp: not one of interpreter,"),
+        (&["native", "--environment", "flat64"], 2, "--environment flat64: not one of"),
+        (&["native", "--plant", "Add:XF"], 2, "--plant Add:XF: not CODE:FLAG"),
+        (&["vectors", &short], 120, "short.MOO: the file is truncated: 0 of 5 tests"),
+        (&["vectors", &short, "--cpu", "286"], 120, "short.MOO: the file is truncated"),
+        (&["vectors", &json, "--cpu", "8086"], 120, "00.json: the file is truncated"),
+        (&["vectors", &json], 120, "00.json: files of JSON do not say which CPU"),
+        (&["vectors", &empty], 120, "no .MOO, .MOO.gz or .json file here"),
+        (&["roms", "--filter", "nosuchrom"], 120, "--filter nosuchrom: no program matches"),
+        (&["image", &toml], 120, "suite.toml: convention telepathy is none of"),
+        (&["image", &empty], 120, "suite.toml: there is no such file"),
+        (&["states", &empty], 120, "no .init, .def or .asm file"),
+        (&["lockstep", &short], 120, "short.MOO: lockstep runs kernels"),
+        (&["lockstep", "/nowhere"], 120, "cannot read '/nowhere': there is no such file"),
+        (&["against", "virtualbox"], 2, "qemu is the only emulator that can be asked"),
+        (&["replay", "env=flat32"], 120, "the line to replay has no valid at="),
+        (&["replay", "vectors=x"], 120, "the line to replay has no valid cpu="),
+        (&["merge", &short], 120, "this is no JSON"),
+    ] {
+        if args.contains(&"native") && args.contains(&"--filter") && !has_judge() {
+            continue;
+        }
+        let (got, out, err) = conform(args);
+        assert_eq!((got, out.as_str()), (code, ""), "{args:?}: {err}");
+        assert!(err.contains(says) && err.starts_with("ring86: ") && err.matches('\n').count() == 1, "{args:?}: {err}");
+    }
+    // An emulator that is not there.
+    let output = command(&["against", "qemu"]).env("PATH", "/nowhere").output().expect("the program starts");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(120));
+    assert_eq!(
+        err,
+        "ring86: conform against qemu: qemu-system-i386 is not installed (on Debian: apt-get install qemu-system-x86)\n"
+    );
+}
+
+// ----------------------------------------------------------------------------------------- guests that report
+
+/// A multiboot kernel of `code`, which is linked at its own address.
+fn multiboot(code: impl Fn(&mut CodeAssembler, u32)) -> Vec<u8> {
+    const BASE: u32 = 0x10_0000;
+    const HEADER: u32 = 48;
+    let mut a = CodeAssembler::new(32).unwrap();
+    code(&mut a, BASE + HEADER);
+    let code = a.assemble(u64::from(BASE + HEADER)).unwrap();
+    let end = BASE + HEADER + code.len() as u32;
+    let flags = 0x1_0000u32;
+    let magic = 0x1BAD_B002u32;
+    let checksum = 0u32.wrapping_sub(magic).wrapping_sub(flags);
+    let words = [magic, flags, checksum, BASE, BASE, end, end, BASE + HEADER, 0, 0, 0, 0];
+    words.into_iter().flat_map(u32::to_le_bytes).chain(code).collect()
+}
+
+/// A kernel that sends `text` on COM1, after it read from port E0h what it wrote there, and writes `value` to F4h.
+fn unit_tests(text: &str, value: u32) -> Vec<u8> {
+    multiboot(|a, _| {
+        a.mov(eax, 0x1234_5678).unwrap();
+        a.mov(edx, 0xE0).unwrap();
+        a.out(dx, eax).unwrap();
+        a.xor(eax, eax).unwrap();
+        a.in_(eax, dx).unwrap();
+        let mut same = a.create_label();
+        a.cmp(eax, 0x1234_5678).unwrap();
+        a.je(same).unwrap();
+        a.hlt().unwrap();
+        a.set_label(&mut same).unwrap();
+        // 115,200 baud, 8 bits.
+        for (port, value) in [(0x3FB, 0x80), (0x3F8, 1), (0x3F9, 0), (0x3FB, 3)] {
+            a.mov(edx, port).unwrap();
+            a.mov(al, value).unwrap();
+            a.out(dx, al).unwrap();
+        }
+        for byte in text.bytes() {
+            let mut wait = a.create_label();
+            a.mov(edx, 0x3FD).unwrap();
+            a.set_label(&mut wait).unwrap();
+            a.in_(al, dx).unwrap();
+            a.test(al, 0x20).unwrap();
+            a.je(wait).unwrap();
+            a.mov(edx, 0x3F8).unwrap();
+            a.mov(al, u32::from(byte)).unwrap();
+            a.out(dx, al).unwrap();
+        }
+        a.mov(edx, 0xF4).unwrap();
+        a.mov(eax, value).unwrap();
+        a.out(dx, eax).unwrap();
+        let mut forever = a.create_label();
+        a.set_label(&mut forever).unwrap();
+        a.jmp(forever).unwrap();
+    })
+}
+
+/// A ROM in place of the firmware that writes `codes` to port 190h and halts.
+fn post_rom(codes: &[u8]) -> Vec<u8> {
+    let mut a = CodeAssembler::new(16).unwrap();
+    a.cli().unwrap();
+    a.mov(dx, 0x190).unwrap();
+    for code in codes {
+        a.mov(al, u32::from(*code)).unwrap();
+        a.out(dx, al).unwrap();
+    }
+    a.hlt().unwrap();
+    let code = a.assemble(0).unwrap();
+    let mut rom = vec![0; 0x1_0000];
+    rom[..code.len()].copy_from_slice(&code);
+    // JMP F000:0000 at the reset vector.
+    rom[0xFFF0..0xFFF5].copy_from_slice(&[0xEA, 0, 0, 0, 0xF0]);
+    rom
+}
+
+fn statuses(results: &Results) -> Vec<(&str, &str)> {
+    results.tests.iter().map(|test| (test.name.as_str(), test.status.name())).collect()
+}
+
+#[test]
+fn guests_report_in_the_manner_of_kvm_unit_tests() {
+    let folder = Folder::new("kvm");
+    folder.file(
+        "suite.toml",
+        "name = 'units'\nconvention = 'kvm-unit-tests'\n[[image]]\nname = 'c.flat'\nskip = 'no APIC'\n",
+    );
+    folder
+        .file("a.flat", unit_tests("x\r\nPASS: first\r\nSKIP: second (why)\r\nPASS: first\r\nSUMMARY: 3 tests\r\n", 0));
+    folder.file("b.flat", unit_tests("PASS: one\nFAIL: two\n", 1));
+    folder.file("c.flat", unit_tests("", 0));
+    let path = folder.path("");
+    let (code, got) = results(&["image", &path]);
+    assert_eq!(code, 1);
+    let expected = [
+        ("a.flat: first", "pass"),
+        ("a.flat: second (why)", "skip"),
+        ("a.flat: first (3)", "pass"),
+        ("a.flat", "pass"),
+        ("b.flat: one", "pass"),
+        ("b.flat: two", "fail"),
+        ("b.flat", "fail"),
+        ("c.flat", "skip"),
+    ];
+    assert_eq!(statuses(&got), expected);
+    assert!(got.tests[6].detail.starts_with("it was to write 0 to the exit port, but wrote 1 to the exit port;"));
+    // A verdict turns the failure into something left out; one on what passes is a failure.
+    let verdicts = "name = 'units'\nconvention = 'kvm-unit-tests'\n[[image]]\nname = 'b.flat'\nverdict = 'known'\n\
+                    [[image]]\nname = 'c.flat'\nskip = 'no APIC'\n";
+    folder.file("suite.toml", verdicts);
+    assert_eq!(results(&["image", &path]).0, 0);
+    folder.file("suite.toml", verdicts.replace("b.flat", "a.flat"));
+    let (code, got) = results(&["image", &path, "--filter", "a.flat"]);
+    assert_eq!(code, 1);
+    assert!(got.tests.iter().any(|test| test.detail.contains("its verdict in suite.toml is out of date")));
+    // In shards each image runs once.
+    let (_, first) = results(&["image", &path, "--shard", "1/2"]);
+    let (_, second) = results(&["image", &path, "--shard", "2/2"]);
+    assert_eq!(first.tests.len() + second.tests.len(), 8);
+}
+
+#[test]
+fn roms_report_in_the_manner_of_test386() {
+    let folder = Folder::new("post");
+    folder.file("suite.toml", "name = 'post'\nconvention = 'test386'\n");
+    folder.file("good.bin", post_rom(&[0, 1, 2, 0xFF]));
+    folder.file("bad.bin", post_rom(&[0, 1, 2]));
+    let (code, got) = results(&["image", &folder.path(""), "--engine", "interpreter,eager"]);
+    assert_eq!(code, 1);
+    let expected = [("bad.bin", "fail"), ("good.bin", "pass"), ("bad.bin", "fail"), ("good.bin", "pass")];
+    assert_eq!(statuses(&got), expected);
+    assert!(got.tests[0].detail.starts_with("the last POST code is 02h, not ffh, and it halted"), "{:?}", got.tests[0]);
+}
+
+#[test]
+fn text_and_other_ports_are_a_convention_too() {
+    let folder = Folder::new("text");
+    let toml = "name = 'text'\nconvention = 'text'\ntest-device = true\nseconds = 1\n[text]\nfrom = 'serial'\npass = 'ok'\n\
+                done = 'all done'\n";
+    folder.file("suite.toml", toml);
+    // Nothing listens at F4h, so the program goes on for ever: its text ends the run.
+    folder.file("a.bin", unit_tests("ok 1 - adds\nok 2 - all done\n", 0));
+    folder.file("b.bin", unit_tests("ok 1\n", 0));
+    let (code, got) = results(&["image", &folder.path("")]);
+    assert_eq!(code, 1);
+    assert_eq!(statuses(&got)[2], ("a.bin", "pass"));
+    assert_eq!(statuses(&got)[4], ("b.bin", "fail"));
+    assert!(got.tests[4].detail.starts_with("it did not say 'all done' and had not ended"), "{}", got.tests[4].detail);
+}
+
+#[test]
+fn qemu_gives_a_second_opinion() {
+    if !has("qemu-system-i386") {
+        return;
+    }
+    let folder = Folder::new("qemu");
+    folder.file("suite.toml", "name = 'units'\nconvention = 'kvm-unit-tests'\n");
+    // QEMU has no test device here, so the first program halts there and passes here.
+    folder.file("a.flat", unit_tests("PASS: one\n", 0));
+    let exit = |value: u32| {
+        multiboot(|a, _| {
+            a.mov(eax, value).unwrap();
+            a.out(0xF4, eax).unwrap();
+            a.hlt().unwrap();
+        })
+    };
+    folder.file("b.flat", exit(0));
+    folder.file("c.flat", exit(3));
+    let path = folder.path("");
+    let (code, got) = results(&["against", "qemu", "image", &path, "--filter", "b.flat,c.flat"]);
+    assert_eq!((code, statuses(&got)), (0, vec![("b.flat", "pass"), ("c.flat", "pass")]), "{:?}", got.tests);
+    let (code, got) = results(&["against", "qemu", "roms", "--filter", "popf"]);
+    assert!(code == 0 && !got.tests.is_empty(), "{:?}", got.tests);
+}
+
+#[test]
+fn a_kernel_runs_in_lockstep() {
+    let folder = Folder::new("lockstep");
+    let image = folder.file(
+        "k",
+        multiboot(|a, _| {
+            let mut again = a.create_label();
+            a.mov(ecx, 2_000_000).unwrap();
+            a.set_label(&mut again).unwrap();
+            a.add(eax, ecx).unwrap();
+            a.rol(eax, 3).unwrap();
+            a.dec(ecx).unwrap();
+            a.jne(again).unwrap();
+            a.out(0xF4, eax).unwrap();
+            a.hlt().unwrap();
+        }),
+    );
+    let (code, got) = results(&["lockstep", &image]);
+    assert_eq!(code, 0, "{:?}", got.tests);
+    assert!(got.tests.len() == 1 && got.tests[0].cases > 20, "{:?}", got.tests);
+    assert!(results(&["lockstep", &image, "--shard", "2/2"]).1.tests.is_empty());
+}
+
+// ---------------------------------------------------------------------------------------- programs and states
+
+/// A dump of registers in the style of libx86emu.
+fn registers(first: u32, ip: u32) -> String {
+    let mut text =
+        format!("cr0=00000000\ngdt.base=0 gdt.limit=ffff\nidt.base=0 idt.limit=ffff\neax={first:08x} ebx=00000002\n");
+    text += &format!("eip={ip:08x} eflags=00000006\n");
+    for segment in ["cs", "ss", "ds", "es", "fs", "gs"] {
+        let access = if segment == "cs" { "009b" } else { "0093" };
+        text += &format!("{segment}=0000 {segment}.base=00000000 {segment}.limit=0000ffff {segment}.acc={access}\n");
+    }
+    text
+}
+
+#[test]
+fn programs_end_in_the_states_that_others_recorded() {
+    let folder = Folder::new("states");
+    let code = ";           0   1   2   3   4   5   6   7\n00001000:  66  01  d8  a2  00  20  f4\n";
+    for (name, last) in [("good", 3), ("bad", 4)] {
+        folder.file(&format!("{name}.init"), format!("{code}{}", registers(1, 0x1000)));
+        folder.file(&format!("{name}.done"), format!("{code}00002000: *03\n{}", registers(last, 0x1007)));
+    }
+    folder.file("alone.init", format!("{code}{}", registers(1, 0x1000)));
+    let path = folder.path("");
+    for engine in ["interpreter", "eager", "single-none-table"] {
+        let (exit, got) = results(&["states", &path, "--engine", engine]);
+        assert_eq!(exit, 1);
+        assert_eq!(statuses(&got), [("alone", "skip"), ("bad", "fail"), ("good", "pass")], "{engine}: {:?}", got.tests);
+        assert_eq!(got.tests[1].detail, "eax: 4/3");
+    }
+    folder.file("verdicts.txt", "# why\nbad: the suite is wrong here\n");
+    let (exit, got) = results(&["states", &path]);
+    assert_eq!((exit, got.tests[1].detail.as_str()), (0, "the suite is wrong here\neax: 4/3"));
+}
+
+#[test]
+fn lines_in_the_style_of_valgrind_are_run() {
+    let folder = Folder::new("def");
+    let lines = "###aaa is left out\nadcb eflags[0x1,0x1] : imm8[12] m8.ub[34] => 1.ub[47]\n\
+                 addl r32.ud[1] r32.ud[2] => 1.ud[4]\nfadd st0.ps[1.5] st2.ps[2] => st2.ps[3.5]\n\
+                 paddb mm.ub[1,2,3,4,5,6,7,255] mm.ub[1,1,1,1,1,1,1,1] => 1.ub[2,3,4,5,6,7,8,0]\n\
+                 haddpd xmm.pd[1,2] xmm.pd[3,4] => 1.pd[7,3]\nnosuch r32.ud[1] => 0.ud[1]\n";
+    folder.file("x.def", lines);
+    let (exit, got) = results(&["states", &folder.path("")]);
+    let expected = [
+        ("x.def adcb", "pass"),
+        ("x.def addl", "fail"),
+        ("x.def fadd", "pass"),
+        ("x.def paddb", "pass"),
+        ("x.def haddpd", "skip"),
+        ("x.def nosuch", "skip"),
+    ];
+    assert_eq!((exit, statuses(&got)), (1, expected.to_vec()), "{:?}", got.tests);
+    assert!(got.tests[1].detail.starts_with("line 3, addl %eax, %ebx: "), "{}", got.tests[1].detail);
+}
+
+#[test]
+fn programs_with_a_header_are_run() {
+    if !has("nasm") {
+        return;
+    }
+    let folder = Folder::new("headed");
+    let program = |value: &str, mode: &str| {
+        format!(
+            "%ifdef CONFIG\n{{\"RegData\": {{\"RAX\": \"{value}\", \"XMM0\": [\"0x2\", \"0x0\"]}},\n\
+             \"MemoryData\": {{\"0x20000\": \"0x00000041\"}}, \"Mode\": \"{mode}\"}}\n%endif\n\
+             mov eax, 0x41\nmov [0x20000], eax\nmov ecx, 2\nmovd xmm0, ecx\nhlt\n"
+        )
+    };
+    folder.file("a.asm", program("0x41", "32BIT"));
+    folder.file("b.asm", program("0x42", "32BIT"));
+    folder.file("c.asm", program("0x41", "64BIT"));
+    let (exit, got) = results(&["states", &folder.path("")]);
+    let expected = [("a.asm", "pass"), ("b.asm", "fail"), ("c.asm", "skip")];
+    assert_eq!((exit, statuses(&got)), (1, expected.to_vec()), "{:?}", got.tests);
+}
+
+/// The suites that `tools/guests libx86emu valgrind` fetches, if they are there. What fails has a verdict.
+#[test]
+fn suites_of_debians_source_packages_pass() {
+    for (name, engines, least) in [("libx86emu", "interpreter,eager", 68), ("valgrind", "interpreter", 2500)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/suites").join(name);
+        if !path.is_dir() {
+            eprintln!("skipped: no suite of {name}; run tools/guests {name}");
+            continue;
+        }
+        let path = path.display().to_string();
+        let (exit, got) = results(&["states", &path, "--engine", engines]);
+        let bad: Vec<_> = got.tests.iter().filter(|test| test.status.is_bad()).collect();
+        assert_eq!(exit, 0, "{bad:?}");
+        assert!(got.totals().cases >= least, "{:?}", got.totals());
+    }
+}
+
+// --------------------------------------------------------------------------------------------------- reports
+
+#[test]
+fn every_claimed_instruction_form_is_in_the_matrix() {
+    if !has_judge() {
+        return;
+    }
+    let folder = Folder::new("matrix");
+    let report = folder.path("report");
+    let (code, out, err) = conform(&["native", "--cases", "200000", "--report", &report]);
+    assert_eq!(code, 0, "{out}{err}");
+    let read = |name: &str| fs::read_to_string(Path::new(&report).join(name)).expect("part of the report");
+    let (table, page) = (read("coverage.txt"), read("coverage.html"));
+    for bits in [16, 32] {
+        let forms = ring86::conform::templates::forms(bits);
+        assert!(forms.len() > 900);
+        for code in forms.keys() {
+            let name = format!("{:?}", iced_x86::Code::try_from(usize::from(*code)).unwrap());
+            let row = table.lines().find(|line| {
+                let mut words = line.split_whitespace();
+                words.next() == Some(&name) && words.next() == Some(&bits.to_string())
+            });
+            assert!(row.is_some(), "{name} in {bits}-bit code has no row");
+            assert!(page.contains(&format!("<td>{name}</td>")), "{name} is not on the page");
+        }
+        for (name, reason) in ring86::conform::coverage::not_asked(bits) {
+            assert!(table.contains(&name) && page.contains(reason), "{name}: {reason}");
+        }
+    }
+    // All four kinds of operand were reached by a form that has them.
+    let row = table.lines().find(|line| line.starts_with("Add_rm32_r32 ") && line.contains(" 32 native")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().skip(4).take(4).collect();
+    assert!(cells.iter().all(|cell| cell.parse::<u64>().is_ok_and(|cases| cases > 0)), "{row}");
+    let shift = table.lines().find(|line| line.starts_with("Shl_rm32_CL ")).unwrap();
+    assert!(shift.ends_with(" AF"), "{shift}");
+}
