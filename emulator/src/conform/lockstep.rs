@@ -5,10 +5,12 @@ use super::results::{Status, Test};
 use crate::boot::image::{self, Kind};
 use crate::boot::linux::Entry;
 use crate::config::{Engine, MachineConfig};
-use crate::lockstep::{Lockstep, THRESHOLD};
+use crate::lockstep::{Lockstep, THRESHOLD, Trouble};
 use crate::session::read_file;
+use ring86_devices::Time;
 use ring86_translator::engine::Config;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Runs the guest for that many millions of instructions, or to its end. One image is one piece of work: it belongs to
 /// the first shard.
@@ -30,23 +32,30 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
     // What the interpreter is compared with is compiled code, whichever engine is asked for.
     let engine = match context.engine {
         Engine::Translator(config) => config,
-        Engine::Interpreter => Config { threshold: THRESHOLD, ..Config::default() },
+        _ => Config { threshold: THRESHOLD, ..Config::default() },
     };
-    let mut config = MachineConfig::new();
-    config.ram = 256 << 20;
-    config.model = context.cpu.unwrap_or(config.model);
-    config.debug_exit = Some(0xF4);
-    config.reboot = false;
-    let payload = image::kernel(&name, &bytes, "", None, Entry::Real).map_err(|error| error.to_string())?;
-    config.payload = Some(payload);
-    let mut both = Lockstep::new(&config, engine).map_err(|error| error.to_string())?;
+    let model = context.cpu;
+    let shown = name.clone();
+    let make = move || {
+        let mut config = MachineConfig::new();
+        config.ram = 256 << 20;
+        config.model = model.unwrap_or(config.model);
+        config.debug_exit = Some(0xF4);
+        config.reboot = false;
+        config.payload = Some(image::kernel(&shown, &bytes, "", None, Entry::Real)?);
+        Ok(config)
+    };
+    let mut both = Lockstep::new(Rc::new(make), engine, Time::MAX).map_err(|error| error.to_string())?;
     let limit = millions.saturating_mul(1_000_000);
-    let difference = loop {
-        match both.step(u64::MAX) {
-            Ok(None) if both.compiled().retired() < limit => {}
-            Ok(_) => break None,
-            Err(difference) => break Some(difference),
-        }
+    let mut end = Ok(None);
+    while matches!(end, Ok(None)) && both.compiled().retired() < limit {
+        end = both.step();
+    }
+    let end = end.and_then(|_| both.compare_all());
+    let difference = match end {
+        Ok(()) => None,
+        Err(Trouble::Host(error)) => return Err(error.to_string()),
+        Err(Trouble::Difference(difference)) => Some(difference),
     };
     let cases = both.compared;
     let engine = format!(
@@ -56,7 +65,10 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
     let done = format!("{cases} comparisons over {} instructions", both.compiled().retired());
     let mut test = match difference {
         None => Test::new("lockstep", &engine, name, Status::Pass, done),
-        Some(difference) => Test::new("lockstep", &engine, name, Status::Fail, format!("{difference}\n{done}")),
+        Some(difference) => {
+            let text = both.explain(*difference, "ring86 run --engine lockstep --clock virtual --kernel ...");
+            Test::new("lockstep", &engine, name, Status::Fail, format!("{text}\n{done}"))
+        }
     };
     test.cases = cases;
     Ok(vec![test])
