@@ -70,6 +70,40 @@ pub trait GuestMemory {
     fn write(&mut self, address: u64, data: &[u8]);
 }
 
+/// A display adapter's memory, which the processor may reach beside the adapter. Offsets are in bytes.
+pub trait VideoRam: Send {
+    /// Size in bytes.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Fills `buffer` from `offset` on; what lies outside reads as all ones.
+    fn read(&self, offset: usize, buffer: &mut [u8]);
+    /// Stores `data` from `offset` on; what lies outside is dropped.
+    fn write(&mut self, offset: usize, data: &[u8]);
+}
+
+impl VideoRam for Vec<u8> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn read(&self, offset: usize, buffer: &mut [u8]) {
+        for (out, at) in buffer.iter_mut().zip(offset..) {
+            *out = self.get(at).copied().unwrap_or(0xFF);
+        }
+    }
+
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        for (byte, at) in data.iter().zip(offset..) {
+            if let Some(cell) = self.get_mut(at) {
+                *cell = *byte;
+            }
+        }
+    }
+}
+
 /// The peripheral's side of one 8237A channel: DREQ, DACK with data, and terminal count.
 pub trait DmaPeer {
     /// Whether DREQ is asserted.

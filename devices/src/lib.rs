@@ -18,7 +18,7 @@
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
-//! | [`vga`] | VGA registers, memory, picture |
+//! | [`vga`] | VGA registers, memory, picture; Bochs display interface with linear frame buffer on PCI |
 //!
 //! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,
 //! tests. Port numbers passed to [`PortIo`] are absolute; chips that decode a handful of address lines
@@ -44,6 +44,6 @@ pub mod uart;
 pub mod vga;
 pub mod wire;
 
-pub use capability::{BlockMedia, BytePorts, DmaPeer, GuestMemory, Mmio, PciFunction, PortIo, Timed};
+pub use capability::{BlockMedia, BytePorts, DmaPeer, GuestMemory, Mmio, PciFunction, PortIo, Timed, VideoRam};
 pub use clock::Time;
 pub use wire::{IrqInputs, IrqLine, Latch, Level, Router};

@@ -11,8 +11,8 @@ use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::{
-    BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, PciFunction, PortIo, Time, Timed,
-    dma, floppy, ide, net, pic, pit, rtc, uart, vga,
+    BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, Mmio, PciFunction, PortIo, Time,
+    Timed, dma, floppy, ide, net, pic, pit, rtc, uart, vga,
 };
 
 /// A small generator of repeatable pseudo-random numbers (xorshift64*).
@@ -241,6 +241,29 @@ fn vga() {
         chip.mem_read(address);
         if random.below(3000) == 0 {
             chip.render(now);
+            chip.text_screen();
+        }
+    });
+}
+
+#[test]
+fn vga_with_packed_pixels() {
+    let mut chip = vga::Vga::with_ram(Box::new(vec![0u8; 1 << 20]));
+    // The interface's ports weigh as much as all of the VGA's.
+    let ports: Vec<u16> = (0x3B0..0x3E0).chain((0..48).map(|i| 0x1CE + (i & 1))).collect();
+    hammer(&mut chip, 17, &ports, |chip, random, now| {
+        let address = 0xA_0000 + random.below(0x2_0000) as u32;
+        chip.mem_write(address, random.value() as u8);
+        chip.mem_read(address);
+        // Likely values for an index and its register, ports and all in the register window.
+        let register = random.below(12);
+        let value = [0, 1, 8, 16, 32, 64, 320, 1024, 0xFFFF][random.below(9) as usize] | random.below(2);
+        chip.mmio_write(now, 0x500 + 2 * register, [2, 4][random.below(2) as usize], value);
+        chip.mmio_read(now, random.below(0x1000), [1, 2, 4, 8][random.below(4) as usize]);
+        chip.config_write(random.below(256) as u8 & !3, 4, random.value());
+        if random.below(3000) == 0 {
+            let frame = chip.render(now);
+            assert_eq!(frame.rgb.len(), frame.width * frame.height * 3);
             chip.text_screen();
         }
     });

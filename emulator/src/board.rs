@@ -59,9 +59,12 @@ mod slot {
     pub const ISA_BRIDGE: (u8, u8) = (1, 0);
     pub const IDE: (u8, u8) = (1, 1);
     pub const POWER_MANAGEMENT: (u8, u8) = (1, 3);
+    pub const DISPLAY: (u8, u8) = (2, 0);
     pub const NETWORK: (u8, u8) = (3, 0);
 }
 
+/// Where the firmware looks whether to ask what to start from.
+const CMOS_BOOT_MENU: usize = 0x3f;
 /// The DMA channel of the floppy controller.
 const FLOPPY_CHANNEL: u8 = 2;
 /// Ports of an NE2000 on ISA, as its jumpers are most often set.
@@ -128,6 +131,8 @@ pub struct Board {
     network_chip: usize,
     /// Where the network card's registers lie in memory: first address and length.
     network_memory: Option<(u64, u64)>,
+    /// Where the display adapter's registers lie in memory.
+    display_registers: Option<u64>,
     /// Table numbers of the first and last chip that may start a DMA transfer when accessed.
     movers: RangeInclusive<usize>,
     layout: Arc<Layout>,
@@ -196,7 +201,8 @@ impl Board {
         // One gate with two handles: the 8042 and port 92h, whoever wrote last.
         let gate = Level::new(true);
         let a20 = [gate.clone(), gate];
-        let cmos = layout.cmos(config.drives.floppy_types(), config.drives.boot_order());
+        let mut cmos = layout.cmos(config.drives.floppy_types(), config.drives.boot_order());
+        cmos[CMOS_BOOT_MENU] = config.drives.boot.menu.into();
 
         let pic = Shared::new(PicPair::new(inputs.clone()));
         let pit = Shared::new(Pit::new(line(irq::TIMER), requests.nmi.clone()));
@@ -210,7 +216,7 @@ impl Board {
         let port92 = Shared::new(Port92::new(a20[1].clone(), requests.reset.clone()));
         let com = COM.map(|(_, irq)| Shared::new(Uart::new(line(irq))));
         let dma = Shared::new(DmaPair::new());
-        let vga = Shared::new(Vga::new());
+        let vga = Shared::new(Vga::with_ram(Box::new(layout.video_ram())));
         let console = Shared::new(DebugConsole::new());
         let debug_exit = Shared::new(DebugExit::new());
 
@@ -223,6 +229,7 @@ impl Board {
         bus.insert(slot::HOST_BRIDGE.0, slot::HOST_BRIDGE.1, Box::new(host_bridge.clone()));
         bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
         bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
+        bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, Box::new(vga.clone()));
         let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY)));
         let ide = Shared::new(ide_units(&config.drives, irq::IDE.map(line)));
         bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
@@ -260,6 +267,7 @@ impl Board {
             ide_chip: 0,
             network_chip: 0,
             network_memory: None,
+            display_registers: None,
             movers: 0..=0,
             layout: Arc::clone(layout),
             a20,
@@ -286,7 +294,7 @@ impl Board {
             board.network_chip = board.chips.len();
         }
         board.movers = first..=board.chips.len();
-        board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df]);
+        board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df, 0x1ce..=0x1d1]);
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
         board.add_timed("PIIX4 power management", &power, |c, now| c.reset(now), &[]);
         board.power_chip = board.chips.len();
@@ -342,7 +350,18 @@ impl Board {
             ranges.extend(base.map(|base| (base, 16)));
             self.move_ports(self.ide_chip, &ranges);
         }
+        let mut vga = self.vga.lock();
+        if vga.take_decode_change() {
+            self.layout.place_frame_buffer(vga.frame_buffer());
+            self.display_registers = vga.register_window();
+        }
+        drop(vga);
         self.follow_network();
+    }
+
+    /// Whether the display adapter's registers answer at `address` in memory.
+    pub fn display_claims(&self, address: u64) -> bool {
+        self.display_registers.is_some_and(|start| address.wrapping_sub(start) < 0x1000)
     }
 
     /// After an access to the network card or its configuration: moves its ports and memory where it says.

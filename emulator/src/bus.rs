@@ -3,7 +3,7 @@
 use crate::board::Board;
 use crate::scheduler::Clock;
 use crate::trace::Trace;
-use ring86_devices::{GuestMemory, Time};
+use ring86_devices::{GuestMemory, Mmio, Time};
 use ring86_translator::activity::{Activity, Doing};
 use ring86_translator::pins::{self, Pins};
 use ring86_translator::{Bus, Memory};
@@ -119,6 +119,8 @@ impl Bus for SystemBus {
             let (value, event) = self.board.network_read(self.clock.now(retired), addr, size);
             self.after(event);
             value
+        } else if self.board.display_claims(addr) {
+            self.board.vga.lock().mmio_read(self.clock.now(retired), addr, size)
         } else {
             self.board.mem_read(addr, size)
         };
@@ -141,6 +143,8 @@ impl Bus for SystemBus {
         if self.board.network_claims(addr) {
             let event = self.board.network_write(self.clock.now(retired), addr, size, value);
             self.after(event);
+        } else if self.board.display_claims(addr) {
+            self.board.vga.lock().mmio_write(self.clock.now(retired), addr, size, value);
         } else {
             self.board.mem_write(addr, size, value);
         }

@@ -4,8 +4,9 @@
 //! behind RAM in the same block of host memory.
 
 use crate::error::{Error, Result};
+use ring86_devices::VideoRam;
 use ring86_translator::{Backing, Memory, Pins};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// End of conventional memory and start of the VGA window.
 pub const VGA_WINDOW: u64 = 0xa_0000;
@@ -23,6 +24,11 @@ pub const PCI_HOLE: u64 = 0xc000_0000;
 pub const FOUR_GIB: u64 = 1 << 32;
 /// Start of the extended BIOS data area, whose size the BIOS fixes at 1 KiB.
 pub const EBDA: u64 = 0x9_fc00;
+
+/// Bytes of memory for the display adapter's packed-pixel modes.
+pub const VIDEO_RAM: u64 = 16 << 20;
+/// Where PCI windows end: I/O APIC, local APIC and BIOS follow.
+const PCI_WINDOWS_END: u64 = 0xfec0_0000;
 
 /// What one of the regions that the host bridge's PAM registers govern does for reads and for writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub struct Layout {
     bios_len: u64,
     /// Offset of the 2 KiB-granular option ROM's page behind RAM, if there is one.
     option_rom: Option<u64>,
+    /// Where the adapter's memory is mapped at present.
+    frame_buffer: Mutex<Option<u64>>,
 }
 
 impl Layout {
@@ -71,12 +79,20 @@ impl Layout {
             Error::new(format!("-m {}M: the host cannot provide that much memory ({why})", ram >> 20))
         };
         let ram_len = usize::try_from(ram).map_err(|e| no_room(&e))?;
-        let memory = Memory::new(ram_len, bios_len as usize + 4096, pins).map_err(|e| no_room(&e))?;
+        let memory =
+            Memory::new(ram_len, bios_len as usize + 4096 + VIDEO_RAM as usize, pins).map_err(|e| no_room(&e))?;
         let memory = Arc::new(memory);
         memory.ram().write_bytes(ram_len, bios);
         let option = ram + bios_len;
         memory.ram().write_bytes(option as usize, option_rom.unwrap_or(&[]));
-        let layout = Layout { memory, ram, bios: ram, bios_len, option_rom: option_rom.map(|_| option) };
+        let layout = Layout {
+            memory,
+            ram,
+            bios: ram,
+            bios_len,
+            option_rom: option_rom.map(|_| option),
+            frame_buffer: Mutex::default(),
+        };
         layout.reset();
         Ok(layout)
     }
@@ -130,6 +146,34 @@ impl Layout {
                 }
             }
         }
+    }
+
+    /// Offset of the display adapter's memory behind the ROMs.
+    fn video_offset(&self) -> u64 {
+        self.ram.next_multiple_of(4096) + self.bios_len + 4096
+    }
+
+    /// The display adapter's memory as the adapter reaches it.
+    pub fn video_ram(&self) -> AdapterRam {
+        AdapterRam { memory: Arc::clone(&self.memory), start: self.video_offset() }
+    }
+
+    /// Maps the display adapter's memory at `place` and nowhere else. RAM and what lies above the PCI windows come first:
+    /// an address there is not decoded.
+    pub fn place_frame_buffer(&self, place: Option<u64>) {
+        let place = place.filter(|start| (self.low_end()..=PCI_WINDOWS_END - VIDEO_RAM).contains(start));
+        let mut mapped = self.frame_buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        if *mapped == place {
+            return;
+        }
+        if let Some(old) = mapped.take() {
+            self.memory.map_region(old, VIDEO_RAM, Backing::Bus, Backing::Bus);
+        }
+        if let Some(new) = place {
+            let ram = Backing::Ram(self.video_offset());
+            self.memory.map_region(new, VIDEO_RAM, ram, ram);
+        }
+        *mapped = place;
     }
 
     /// Lays the part of a ROM that a region covers over the region.
@@ -189,6 +233,32 @@ impl Layout {
     }
 }
 
+/// The display adapter's end of its memory.
+pub struct AdapterRam {
+    memory: Arc<Memory>,
+    /// Offset behind RAM and ROMs.
+    start: u64,
+}
+
+impl VideoRam for AdapterRam {
+    fn len(&self) -> usize {
+        VIDEO_RAM as usize
+    }
+
+    fn read(&self, offset: usize, buffer: &mut [u8]) {
+        let (inside, outside) = buffer.split_at_mut(self.len().saturating_sub(offset).min(buffer.len()));
+        self.memory.ram().read_bytes(self.start as usize + offset.min(self.len()), inside);
+        outside.fill(0xff);
+    }
+
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        let inside = self.len().saturating_sub(offset).min(data.len());
+        if inside > 0 {
+            self.memory.store(self.start + offset as u64, &data[..inside]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +303,33 @@ mod tests {
         assert_eq!(peek(&l, 0xffff0), 1);
         l.reset();
         assert_eq!(peek(&l, 0xffff0), 0xea);
+    }
+
+    #[test]
+    fn the_frame_buffer_moves_and_never_covers_ram() {
+        let l = layout(2 << 20);
+        let mut adapter = l.video_ram();
+        adapter.write(5, &[7]);
+        adapter.write(VIDEO_RAM as usize - 1, &[8, 9]);
+        for place in [0xe000_0000, 0xd000_0000] {
+            l.place_frame_buffer(Some(place));
+            assert_eq!((peek(&l, place + 5), peek(&l, place + VIDEO_RAM - 1)), (7, 8));
+            assert_eq!(peek(&l, place + VIDEO_RAM), 0xff);
+        }
+        assert_eq!(peek(&l, 0xe000_0005), 0xff);
+        l.memory().dma_write(0xd000_0006, &[3]);
+        let mut seen = [0; 4];
+        adapter.read(VIDEO_RAM as usize - 2, &mut seen);
+        assert_eq!(seen, [0, 8, 0xff, 0xff]);
+        adapter.read(6, &mut seen);
+        assert_eq!(seen[0], 3);
+        for refused in [Some(0), Some(0x10_0000), Some(0xfe00_0000), None] {
+            l.place_frame_buffer(refused);
+            assert_eq!((peek(&l, 0xd000_0005), peek(&l, 0x10_0005)), (0xff, 0));
+            l.place_frame_buffer(Some(0xd000_0000));
+        }
+        l.reset();
+        assert_eq!(peek(&l, 0xd000_0005), 7, "the adapter's BAR decides, not the host bridge");
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! The VGA: registers, 256 KiB of planar memory, and what the screen shows.
+//! The VGA: registers, 256 KiB of planar memory, the packed-pixel modes of the Bochs display interface with a memory of
+//! their own, and what the screen shows.
 
+mod dispi;
 mod memory;
+mod pci;
 mod render;
 pub mod spec;
 #[cfg(test)]
@@ -8,10 +11,12 @@ mod tests;
 mod text;
 mod timing;
 
-use crate::{BytePorts, Time};
+use crate::pci::ConfigSpace;
+use crate::{PortIo, Time, VideoRam};
+use dispi::Dispi;
 use memory::Memory;
 pub use render::Frame;
-use spec::{attr, crtc, gc, misc, port, seq, status1};
+use spec::{attr, crtc, dispi as interface, gc, misc, port, seq, status1};
 pub use text::{CODE_PAGE_437, TextScreen};
 
 /// Addresses of one plane.
@@ -33,11 +38,14 @@ struct Registers {
     attribute_index: u8,
 }
 
-/// A VGA at ports 3B0h-3DFh with its memory window at A0000h-BFFFFh.
-#[derive(Debug)]
+/// A VGA at ports 3B0h-3DFh with its memory window at A0000h-BFFFFh; with video RAM also at ports 1CEh-1D0h and, as a
+/// PCI function, with a linear frame buffer.
 pub struct Vga {
     // Parts.
     memory: Memory,
+    dispi: Dispi,
+    space: ConfigSpace,
+    decode_changed: bool,
     // Volatile state.
     regs: Registers,
     seq_index: u8,
@@ -57,6 +65,12 @@ pub struct Vga {
     changed: bool,
 }
 
+impl std::fmt::Debug for Vga {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vga").field("regs", &self.regs).field("picture", &self.dispi.picture()).finish_non_exhaustive()
+    }
+}
+
 impl Default for Vga {
     fn default() -> Self {
         Self::new()
@@ -64,10 +78,18 @@ impl Default for Vga {
 }
 
 impl Vga {
-    /// A VGA as after power-on: registers zero, memory zero, nothing shown.
+    /// A VGA as after power-on: registers zero, memory zero, nothing shown. Its own modes only.
     pub fn new() -> Self {
+        Self::with_ram(Box::new(Vec::new()))
+    }
+
+    /// A VGA with `ram` for the modes of the display interface: a power of two of bytes, at most 64 MiB, or none.
+    pub fn with_ram(ram: Box<dyn VideoRam>) -> Self {
         Self {
             memory: Memory::new(),
+            space: pci::configuration(ram.len()),
+            dispi: Dispi::new(ram),
+            decode_changed: true,
             regs: Registers {
                 misc: 0,
                 seq: [0; 5],
@@ -93,29 +115,48 @@ impl Vga {
 
     /// The system's reset; the memory keeps its content.
     pub fn reset(&mut self) {
-        let memory = std::mem::replace(&mut self.memory, Memory::new());
-        *self = Self { memory, ..Self::new() };
+        let old = std::mem::take(self);
+        *self = Self {
+            space: pci::configuration(old.dispi.ram.len()),
+            memory: old.memory,
+            dispi: old.dispi.reset(),
+            ..Self::new()
+        };
     }
 
     /// Reads a byte of the window (absolute address); FFh where the present mapping decodes nothing. Loads the
     /// latches.
     pub fn mem_read(&mut self, address: u32) -> u8 {
+        if self.dispi.enabled() && address & !0xFFFF == WINDOW_START {
+            return self.dispi.bank_read(address);
+        }
         self.memory.read(&self.regs, address)
     }
 
     /// Writes a byte of the window (absolute address).
     pub fn mem_write(&mut self, address: u32, value: u8) {
+        if self.dispi.enabled() && address & !0xFFFF == WINDOW_START {
+            self.dispi.bank_write(address, value);
+            self.changed = true;
+            return;
+        }
         self.changed |= self.memory.write(&self.regs, address, value);
     }
 
-    /// Whether anything visible may have changed since this was last asked (blinking aside).
+    /// Whether anything visible may have changed since this was last asked (blinking aside). A linear frame buffer
+    /// changes without the adapter's knowledge.
     pub fn take_change(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+        std::mem::take(&mut self.changed) || self.dispi.enabled()
     }
 
-    /// Whether the graphics controller is in a text mode.
+    /// Whether the pixels of what is shown are meant to be square; the VGA's own modes fill a screen of 4:3.
+    pub fn has_square_pixels(&self) -> bool {
+        self.dispi.enabled()
+    }
+
+    /// Whether a text mode is shown.
     pub fn is_text(&self) -> bool {
-        self.regs.gc[gc::MISC] & gc::GM == 0
+        !self.dispi.enabled() && self.regs.gc[gc::MISC] & gc::GM == 0
     }
 
     fn is_color(&self) -> bool {
@@ -167,11 +208,12 @@ impl Vga {
 
     fn write_pel(&mut self, value: u8) {
         let component = self.pel_position % 3;
+        let mask = if self.dispi.wide_dac() { 0xFF } else { 0x3F };
         if let Some(partial) = self.pel_partial.get_mut(component) {
-            *partial = value & 0x3F;
+            *partial = value & mask;
         } else {
             let entry = self.pel_position - 2;
-            self.dac[entry..entry + 3].copy_from_slice(&[self.pel_partial[0], self.pel_partial[1], value & 0x3F]);
+            self.dac[entry..entry + 3].copy_from_slice(&[self.pel_partial[0], self.pel_partial[1], value & mask]);
         }
         self.pel_position = (self.pel_position + 1) % self.dac.len();
     }
@@ -199,7 +241,38 @@ impl Vga {
     }
 }
 
-impl BytePorts for Vga {
+/// The interface's registers have sixteen bits at one port each; everything else is on the eight-bit bus.
+impl PortIo for Vga {
+    fn port_read(&mut self, now: Time, port: u16, size: u8) -> u32 {
+        if (interface::INDEX..=interface::DATA_ALIGNED).contains(&port) {
+            let value = match port {
+                _ if self.dispi.ram.is_empty() => 0xFFFF,
+                interface::INDEX => self.dispi.read_index(),
+                _ => self.dispi.read_data(),
+            };
+            return if size == 1 { u32::from(value & 0xFF) } else { value.into() };
+        }
+        (0..size.min(4))
+            .fold(0, |value, i| value | u32::from(self.read8(now, port.wrapping_add(u16::from(i)))) << (8 * i))
+    }
+
+    fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) {
+        if (interface::INDEX..=interface::DATA_ALIGNED).contains(&port) {
+            self.changed = true;
+            match port {
+                _ if self.dispi.ram.is_empty() => {}
+                interface::INDEX => self.dispi.write_index(value as u16),
+                _ => self.dispi.write_data(value as u16),
+            }
+            return;
+        }
+        for i in 0..size.min(4) {
+            self.write8(now, port.wrapping_add(u16::from(i)), (value >> (8 * i)) as u8);
+        }
+    }
+}
+
+impl Vga {
     fn read8(&mut self, now: Time, port: u16) -> u8 {
         match port {
             port::CRTC_INDEX if self.is_color() => self.crtc_index,

@@ -130,6 +130,13 @@ impl Vga {
     /// Draws the displayed area as it is at `now` (which decides what blinks). Switched-off screens are black.
     pub fn render(&self, now: Time) -> Frame {
         let regs = &self.regs;
+        if let Some(picture) = self.dispi.picture() {
+            let mut rgb = vec![0; picture.width * picture.height * 3];
+            if regs.seq[seq::CLOCKING_MODE] & seq::SO == 0 && regs.attribute_index & attr::PAS != 0 {
+                self.dispi.draw(picture, &self.dac_colors(), &mut rgb);
+            }
+            return Frame { width: picture.width, height: picture.height, rgb };
+        }
         let stretch = if regs.seq[seq::CLOCKING_MODE] & seq::DC != 0 { 2 } else { 1 };
         let dots = (regs.columns() * regs.dots()) as usize;
         let (width, height) = (dots * stretch, regs.vertical_display() as usize);
@@ -157,12 +164,15 @@ impl Vga {
         Frame { width, height, rgb }
     }
 
-    /// The 256 colours after the PEL mask, widened from six to eight bits.
+    /// The 256 colours after the PEL mask, widened from six to eight bits unless the DAC has eight.
     fn dac_colors(&self) -> Vec<[u8; 3]> {
         (0..=255u8)
             .map(|index| {
                 let entry = usize::from(index & self.pel_mask) * 3;
                 std::array::from_fn(|i| {
+                    if self.dispi.wide_dac() {
+                        return self.dac[entry + i];
+                    }
                     let level = self.dac[entry + i] & 0x3F;
                     level << 2 | level >> 4
                 })

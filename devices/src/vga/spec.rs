@@ -216,3 +216,76 @@ pub mod status1 {
     /// The two bits that show two colour lines chosen in the plane enable register.
     pub const DIAGNOSTIC_SHIFT: u8 = 4;
 }
+
+/// Bytes that the registers take in memory.
+pub const REGISTER_WINDOW: u32 = 0x1000;
+
+/// Offsets in the register window.
+pub mod mmio {
+    /// Ports 3C0h and following.
+    pub const PORTS: u16 = 0x400;
+    /// Their end.
+    pub const PORTS_END: u16 = 0x420;
+    /// The dispi registers, two bytes each.
+    pub const DISPI: u16 = 0x500;
+    /// Their end.
+    pub const DISPI_END: u16 = 0x516;
+}
+
+/// The Bochs display interface.
+pub mod dispi {
+    /// Port of the index register, 16 bits.
+    pub const INDEX: u16 = 0x1CE;
+    /// Port of the data register, 16 bits.
+    pub const DATA: u16 = 0x1CF;
+    /// The same on machines that want it aligned.
+    pub const DATA_ALIGNED: u16 = 0x1D0;
+    /// Oldest version of the interface.
+    pub const ID_FIRST: u16 = 0xB0C0;
+    /// The version with everything here.
+    pub const ID_LAST: u16 = 0xB0C5;
+    /// Widest picture.
+    pub const MAX_X: u16 = 2560;
+    /// Highest picture.
+    pub const MAX_Y: u16 = 1600;
+    /// Most bits of a pixel.
+    pub const MAX_BPP: u16 = 32;
+    /// Enable: the mode is shown.
+    pub const ENABLED: u16 = 1 << 0;
+    /// Enable: resolution and depth registers read as their maxima.
+    pub const ENABLE_GETCAPS: u16 = 1 << 1;
+    /// Enable: the DAC takes eight bits of each colour.
+    pub const ENABLE_8BIT_DAC: u16 = 1 << 5;
+    /// Enable: linear frame buffer.
+    pub const ENABLE_LFB: u16 = 1 << 6;
+    /// Enable: the memory is not cleared.
+    pub const ENABLE_NOCLEAR: u16 = 1 << 7;
+    /// Bits of the enable register that read back.
+    pub const ENABLE_KEPT: u16 = ENABLED | ENABLE_GETCAPS | ENABLE_8BIT_DAC | ENABLE_LFB | ENABLE_NOCLEAR;
+
+    /// Registers by index.
+    pub mod index {
+        /// Version.
+        pub const ID: u16 = 0;
+        /// Width in pixels.
+        pub const XRES: u16 = 1;
+        /// Height in lines.
+        pub const YRES: u16 = 2;
+        /// Bits of a pixel.
+        pub const BPP: u16 = 3;
+        /// Enable.
+        pub const ENABLE: u16 = 4;
+        /// Bank at A0000h, 64 KiB each.
+        pub const BANK: u16 = 5;
+        /// Pixels from one line to the next.
+        pub const VIRT_WIDTH: u16 = 6;
+        /// Lines that fit.
+        pub const VIRT_HEIGHT: u16 = 7;
+        /// First column shown.
+        pub const X_OFFSET: u16 = 8;
+        /// First line shown.
+        pub const Y_OFFSET: u16 = 9;
+        /// Memory in units of 64 KiB.
+        pub const VIDEO_MEMORY_64K: u16 = 10;
+    }
+}

@@ -1,7 +1,7 @@
 //! The text screen as characters.
 
 use super::Vga;
-use super::spec::{crtc, gc};
+use super::spec::crtc;
 
 /// What a text mode screen shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Vga {
     /// The screen as characters, following start address, row offset and line compare; `None` in graphics modes.
     pub fn text_screen(&self) -> Option<TextScreen> {
         let regs = &self.regs;
-        if regs.gc[gc::MISC] & gc::GM != 0 {
+        if !self.is_text() {
             return None;
         }
         let height = (u32::from(regs.maximum_row()) + 1) * regs.scan_doubling();

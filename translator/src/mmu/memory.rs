@@ -193,14 +193,25 @@ impl Memory {
             let a = addr.wrapping_add(done as u64);
             let n = (4096 - (a & 0xfff) as usize).min(data.len() - done);
             if let Some(page) = self.page(a).write {
-                let off = page + (a & 0xfff);
-                self.ram.write_bytes(off as usize, &data[done..done + n]);
-                if self.is_code(page) && self.has_code(off, n as u64) {
-                    self.stale.lock().unwrap_or_else(PoisonError::into_inner).push((off, n as u64));
-                    self.pins.raise(pins::STALE);
-                }
+                self.store(page + (a & 0xfff), &data[done..done + n]);
             }
             done += n;
+        }
+    }
+
+    /// Writes at offset `off` of [`Memory::ram`] as a device does that owns those bytes, wherever they are mapped.
+    /// Translated code made from them is dropped before the guest's next instruction.
+    pub fn store(&self, off: u64, data: &[u8]) {
+        self.ram.write_bytes(off as usize, data);
+        let end = off + data.len() as u64;
+        let mut at = off;
+        while at < end {
+            let n = (4096 - (at & 0xfff)).min(end - at);
+            if self.is_code(at & !0xfff) && self.has_code(at, n) {
+                self.stale.lock().unwrap_or_else(PoisonError::into_inner).push((at, n));
+                self.pins.raise(pins::STALE);
+            }
+            at += n;
         }
     }
 
