@@ -63,6 +63,8 @@ pub mod bda {
     pub const WAIT_COUNT: i32 = 0x9c;
     pub const WAIT_ACTIVE: i32 = 0xa0;
     pub const VIDEO_SAVE_TABLE: i32 = 0xa8;
+    /// The VBE mode, with its linear bit; a customary place.
+    pub const VBE_MODE: i32 = 0xba;
 }
 
 /// Extended BIOS data area, offsets from its segment. Only the first byte and the pointing device's fields are
@@ -105,6 +107,8 @@ pub mod ebda {
     pub const CD_MEDIA: i32 = 0x1b5;
     /// First block of that image.
     pub const CD_IMAGE: i32 = 0x1b8;
+    /// What the user chose in the boot menu (1 floppy, 2 disk, 3 CD), 0 for the usual order.
+    pub const BOOT_CHOICE: i32 = 0x1bc;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.
     pub const SECTOR: i32 = 0x200;
 }

@@ -1,7 +1,7 @@
 //! int 19h, the boot service, and int 18h, what follows when nothing boots.
 //!
 //! The order comes from CMOS 3Dh and 38h as three nibbles (1 floppy, 2 disk, 3 CD); an empty order means floppy, disk,
-//! CD.
+//! CD. Esc during POST, or bit 0 of CMOS 3Fh, opens a menu first; what is chosen there is tried before that order.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{EBDA, ebda};
@@ -30,6 +30,17 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov bx, 0x0321;
         .order:
             mov cx, 3;
+            push EBDA;
+            pop es;
+            mov al, 0;
+            xchg byte_ptr(ebda::BOOT_CHOICE).es(), al;
+            push 0;
+            pop es;
+            or al, al;
+            jz .device;
+            shl bx, 4;
+            or bl, al;
+            inc cx;
         .device:
             push bx;
             push cx;
@@ -146,6 +157,94 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov ah, 0;
             int 0x16;
             int 0x19;
+    );
+    emit_menu(b)
+}
+
+/// The menu of what can be started.
+fn emit_menu(b: &mut Builder) -> Emit {
+    x86!(b;
+        // Asks if the user pressed Esc during POST or the set-up says so.
+        boot_menu:
+            mov al, 0x3f;
+            call @cmos_read;
+            test al, 1;
+            jnz .ask;
+            mov ah, 1;
+            int 0x16;
+            jz .done;
+            cmp al, 0x1b;
+            jne .done;
+            mov ah, 0;
+            int 0x16;
+        .ask:
+            push EBDA;
+            pop es;
+            mov si, b.at("text_menu");
+            call @print;
+            call @boot_choices;
+            test bl, 1 << 1;
+            jz .no_floppy;
+            mov si, b.at("text_menu_floppy");
+            call @print;
+        .no_floppy:
+            test bl, 1 << 2;
+            jz .no_disk;
+            mov si, b.at("text_menu_disk");
+            call @print;
+        .no_disk:
+            test bl, 1 << 3;
+            jz .no_cd;
+            mov si, b.at("text_menu_cd");
+            call @print;
+        .no_cd:
+            mov si, b.at("text_menu_usual");
+            call @print;
+        .key:
+            mov ah, 0;
+            int 0x16;
+            cmp al, 0x1b;
+            je .chosen;
+            cmp al, 0x0d;
+            je .chosen;
+            sub al, b'0' as i32;
+            jbe .key;
+            cmp al, 3;
+            ja .key;
+            call @boot_choices;
+            movzx cx, al;
+            bt bx, cx;
+            jnc .key;
+            mov byte_ptr(ebda::BOOT_CHOICE).es(), al;
+        .chosen:
+            mov si, b.at("text_newline");
+            call @print;
+        .done:
+            ret;
+        // BX = bits of what there is: 1 floppy, 2 disk, 3 CD. ES = EBDA.
+        boot_choices:
+            push ax;
+            xor bx, bx;
+            mov al, 0x10;
+            call @cmos_read;
+            test al, 0xf0;
+            jz .no_floppy;
+            or bl, 1 << 1;
+        .no_floppy:
+            push ds;
+            push crate::layout::BDA;
+            pop ds;
+            cmp byte_ptr(crate::layout::bda::DISK_COUNT), 0;
+            pop ds;
+            je .no_disk;
+            or bl, 1 << 2;
+        .no_disk:
+            cmp byte_ptr(ebda::CD_DRIVE).es(), 0xff;
+            je .no_cd;
+            or bl, 1 << 3;
+        .no_cd:
+            pop ax;
+            ret;
     );
     Ok(())
 }

@@ -101,6 +101,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @disk_init;
             call @show_devices;
             call @option_roms;
+            call @boot_menu;
             int 0x19;
         .halt:
             hlt;

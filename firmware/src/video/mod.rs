@@ -7,6 +7,7 @@ mod palette;
 mod set_mode;
 mod state;
 mod text;
+mod vbe;
 mod write;
 
 pub use fonts::{FONT_8X8, font};
@@ -77,6 +78,8 @@ fn emit(b: &mut Builder) -> Emit {
             cld;
             push BDA;
             pop ds;
+            cmp ah, 0x4f;
+            je @vbe_service;
             cmp ah, 0x1c;
             ja @video_return;
             movzx si, ah;
@@ -129,5 +132,6 @@ fn emit(b: &mut Builder) -> Emit {
     palette::emit(b)?;
     state::emit(b)?;
     fonts::emit(b)?;
+    vbe::emit(b)?;
     modes::emit(b)
 }

@@ -38,6 +38,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @find_mode;
             jc @video_return;
             mov byte_ptr(bda::VIDEO_MODE), al;
+            call @dispi_off;
             and byte_ptr(bda::VIDEO_CONTROL), 0x7f;
             and dl, 0x80; // bit 7: memory is kept
             or byte_ptr(bda::VIDEO_CONTROL), dl;
@@ -55,13 +56,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             pop si;
         .no_font:
             call @set_font_vector;
-            // Video on: the attribute controller takes the palette's address source from the CRT again.
-            mov dx, word_ptr(bda::CRTC_PORT);
-            add dx, 6;
-            in_ al, dx;
-            mov dx, 0x3c0;
-            mov al, 0x20;
-            out dx, al;
+            call @video_on;
             // AL as IBM's BIOS leaves it.
             mov al, 0x30;
             cmp byte_ptr(bda::VIDEO_MODE), 6;
@@ -75,6 +70,15 @@ pub fn emit(b: &mut Builder) -> Emit {
         .value:
             mov byte_ptr(bp + frame::AL), al;
             jmp @video_return;
+        // The attribute controller takes the palette's address source from the CRT again.
+        video_on:
+            mov dx, word_ptr(bda::CRTC_PORT);
+            add dx, 6;
+            in_ al, dx;
+            mov dx, 0x3c0;
+            mov al, 0x20;
+            out dx, al;
+            ret;
         // Loads the registers from the parameters at CS:SI.
         set_registers:
             push si;

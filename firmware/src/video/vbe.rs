@@ -1,0 +1,870 @@
+//! int 10h AH=4Fh: VESA BIOS Extensions 3.0 over the Bochs display interface (index and data ports 1CEh and 1CFh), with
+//! banks at A0000h and a linear frame buffer at the adapter's PCI BAR 0.
+//!
+//! Left out: planar modes, the protected-mode interface (0Ah), and CRTC timings of the caller's own.
+
+use crate::asm::{Builder, Emit, x86};
+use crate::layout::{bda, frame};
+use iced_x86::code_asm::*;
+
+/// Registers of the display interface.
+mod dispi {
+    pub const ID: i32 = 0;
+    pub const XRES: i32 = 1;
+    pub const YRES: i32 = 2;
+    pub const BPP: i32 = 3;
+    pub const ENABLE: i32 = 4;
+    pub const BANK: i32 = 5;
+    pub const VIRT_WIDTH: i32 = 6;
+    pub const VIRT_HEIGHT: i32 = 7;
+    pub const X_OFFSET: i32 = 8;
+    pub const Y_OFFSET: i32 = 9;
+    pub const MEMORY_64K: i32 = 10;
+}
+
+/// Number, width, height and bits of a pixel. The numbers below 120h are VESA's; the others customary or our own.
+const MODES: &[(u16, u16, u16, u8)] = &[
+    (0x100, 640, 400, 8),
+    (0x101, 640, 480, 8),
+    (0x103, 800, 600, 8),
+    (0x105, 1024, 768, 8),
+    (0x107, 1280, 1024, 8),
+    (0x10d, 320, 200, 15),
+    (0x10e, 320, 200, 16),
+    (0x10f, 320, 200, 24),
+    (0x110, 640, 480, 15),
+    (0x111, 640, 480, 16),
+    (0x112, 640, 480, 24),
+    (0x113, 800, 600, 15),
+    (0x114, 800, 600, 16),
+    (0x115, 800, 600, 24),
+    (0x116, 1024, 768, 15),
+    (0x117, 1024, 768, 16),
+    (0x118, 1024, 768, 24),
+    (0x119, 1280, 1024, 15),
+    (0x11a, 1280, 1024, 16),
+    (0x11b, 1280, 1024, 24),
+    (0x11c, 1600, 1200, 8),
+    (0x11d, 1600, 1200, 15),
+    (0x11e, 1600, 1200, 16),
+    (0x11f, 1600, 1200, 24),
+    (0x140, 320, 200, 32),
+    (0x141, 640, 400, 32),
+    (0x142, 640, 480, 32),
+    (0x143, 800, 600, 32),
+    (0x144, 1024, 768, 32),
+    (0x145, 1280, 1024, 32),
+    (0x146, 320, 200, 8),
+    (0x147, 1600, 1200, 32),
+    (0x148, 1152, 864, 8),
+    (0x14a, 1152, 864, 16),
+    (0x14c, 1152, 864, 32),
+    (0x175, 1280, 720, 16),
+    (0x177, 1280, 720, 32),
+    (0x178, 1280, 800, 16),
+    (0x17a, 1280, 800, 32),
+    (0x17b, 1440, 896, 16),
+    (0x17d, 1440, 896, 32),
+    (0x18d, 1920, 1080, 16),
+    (0x18f, 1920, 1080, 32),
+];
+
+/// Bytes of an entry in the ROM's table, and its fields.
+const ENTRY: i32 = 7;
+const ENTRY_WIDTH: i32 = 2;
+const ENTRY_HEIGHT: i32 = 4;
+const ENTRY_BITS: i32 = 6;
+
+/// The monitor as DDC tells it (VESA EDID 1.3): established timings up to 1280x1024, prefers 1024x768 at 60 Hz.
+fn edid() -> [u8; 128] {
+    let mut block = [0; 128];
+    block[..8].copy_from_slice(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+    // Manufacturer 'RNG' in five-bit letters, product, week 1 of 2026, version 1.3.
+    let letter = |c: u8| u16::from(c - b'@');
+    let manufacturer = letter(b'R') << 10 | letter(b'N') << 5 | letter(b'G');
+    block[8..10].copy_from_slice(&manufacturer.to_be_bytes());
+    block[10..20].copy_from_slice(&[0x86, 0, 1, 0, 0, 0, 1, 36, 1, 3]);
+    // Analogue, 32 by 24 cm, gamma 2.2, RGB, first timing preferred; sRGB chromaticities.
+    block[20..25].copy_from_slice(&[0x08, 32, 24, 120, 0x0a]);
+    block[25..35].copy_from_slice(&[0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54]);
+    // 640x480, 800x600, 1024x768, 1280x1024.
+    block[35..38].copy_from_slice(&[0x21, 0x09, 0x00]);
+    for standard in 0..8 {
+        block[38 + 2 * standard..40 + 2 * standard].copy_from_slice(&[1, 1]);
+    }
+    // 65 MHz, 1024 + 320, 768 + 38, sync 24/136 and 3/6, negative.
+    block[54..72].copy_from_slice(&[
+        0x64, 0x19, 0x00, 0x40, 0x41, 0x00, 0x26, 0x30, 0x18, 0x88, 0x36, 0x00, 0x40, 0xf0, 0x10, 0, 0, 0x18,
+    ]);
+    block[72..90].copy_from_slice(b"\0\0\0\xfc\0Ring86\n      ");
+    block[90..108].copy_from_slice(&[0, 0, 0, 0xfd, 0, 50, 75, 30, 80, 16, 0, 10, 32, 32, 32, 32, 32, 32]);
+    block[108..126].copy_from_slice(&[0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    block[127] = block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+    block
+}
+
+pub fn emit(b: &mut Builder) -> Emit {
+    emit_interface(b)?;
+    emit_controller(b)?;
+    emit_mode_information(b)?;
+    emit_set_mode(b)?;
+    emit_state(b)?;
+    emit_window(b)?;
+    emit_start(b)?;
+    emit_palette(b)?;
+    emit_data(b)
+}
+
+fn emit_interface(b: &mut Builder) -> Emit {
+    x86!(b;
+        vbe_service:
+            mov al, dispi::ID;
+            call @dispi_read;
+            and al, 0xf0;
+            cmp ax, 0xb0c0;
+            jne @video_return;
+            mov bx, word_ptr(bp + frame::BX);
+            mov cx, word_ptr(bp + frame::CX);
+            mov dx, word_ptr(bp + frame::DX);
+            mov es, word_ptr(bp + frame::ES);
+            mov di, word_ptr(bp + frame::DI);
+            movzx si, byte_ptr(bp + frame::AL);
+            cmp si, 0x15;
+            je @vbe_monitor;
+            cmp si, 0x0a;
+            ja @video_return;
+            add si, si;
+            jmp word_ptr(si + b.at("vbe_table")).cs();
+        vbe_done:
+            mov word_ptr(bp + frame::AX), 0x004f;
+            jmp @video_return;
+        vbe_failed:
+            mov word_ptr(bp + frame::AX), 0x014f;
+            jmp @video_return;
+        // Not in the present mode.
+        vbe_invalid:
+            mov word_ptr(bp + frame::AX), 0x034f;
+            jmp @video_return;
+        vbe_table:
+    );
+    b.jump_table(
+        11,
+        "vbe_failed",
+        &[
+            (0, "vbe_controller"),
+            (1, "vbe_mode_information"),
+            (2, "vbe_set_mode"),
+            (3, "vbe_get_mode"),
+            (4, "vbe_state"),
+            (5, "vbe_window"),
+            (6, "vbe_line_length"),
+            (7, "vbe_start"),
+            (8, "vbe_dac_width"),
+            (9, "vbe_palette"),
+        ],
+    )?;
+    x86!(b;
+        // AX = register AL.
+        dispi_read:
+            push dx;
+            mov ah, 0;
+            mov dx, 0x1ce;
+            out dx, ax;
+            inc dx;
+            in_ ax, dx;
+            pop dx;
+            ret;
+        // Register AL = CX.
+        dispi_write:
+            push dx;
+            push ax;
+            mov ah, 0;
+            mov dx, 0x1ce;
+            out dx, ax;
+            inc dx;
+            mov ax, cx;
+            out dx, ax;
+            pop ax;
+            pop dx;
+            ret;
+        // Leaves a mode of the interface, if there is one, for the VGA's own.
+        dispi_off:
+            push ax;
+            push cx;
+            mov al, dispi::ID;
+            call @dispi_read;
+            and al, 0xf0;
+            cmp ax, 0xb0c0;
+            jne .done;
+            mov al, dispi::ENABLE;
+            xor cx, cx;
+            call @dispi_write;
+        .done:
+            pop cx;
+            pop ax;
+            ret;
+        // CF set unless a mode of the interface is shown.
+        dispi_on:
+            push ax;
+            mov al, dispi::ENABLE;
+            call @dispi_read;
+            xor al, 1;
+            shr al, 1;
+            pop ax;
+            ret;
+        // EAX = physical address of the frame buffer: BAR 0 of device 1234h:1111h on bus 0.
+        vbe_frame_buffer:
+            push ecx;
+            push dx;
+            mov dx, 0xcf8;
+            in_ eax, dx;
+            push eax;
+            mov ecx, 0x8000_0000u32;
+        .next:
+            mov eax, ecx;
+            mov dx, 0xcf8;
+            out dx, eax;
+            mov dx, 0xcfc;
+            in_ eax, dx;
+            cmp eax, 0x1111_1234;
+            je .found;
+            add ecx, 0x800;
+            cmp ecx, 0x8001_0000u32;
+            jb .next;
+            mov eax, 0xe000_0000u32; // an adapter on ISA
+            jmp .done;
+        .found:
+            lea eax, ptr(ecx + 0x10);
+            mov dx, 0xcf8;
+            out dx, eax;
+            mov dx, 0xcfc;
+            in_ eax, dx;
+            and al, 0xf0;
+        .done:
+            mov ecx, eax;
+            pop eax;
+            mov dx, 0xcf8;
+            out dx, eax;
+            mov eax, ecx;
+            pop dx;
+            pop ecx;
+            ret;
+        // SI = entry of mode BX, flags ignored. CF set if there is none.
+        vbe_find:
+            push ax;
+            push bx;
+            and bx, 0x1ff;
+            mov si, b.at("vbe_modes");
+        .next:
+            mov ax, word_ptr(si).cs();
+            cmp ax, 0xffff;
+            je .none;
+            cmp ax, bx;
+            je .found;
+            add si, ENTRY;
+            jmp .next;
+        .none:
+            stc;
+        .found: // equal: carry is clear
+            pop bx;
+            pop ax;
+            ret;
+        // AX = bytes of a pixel with AL bits.
+        vbe_pixel_bytes:
+            mov ah, 0;
+            add al, 7;
+            shr al, 3;
+            ret;
+    );
+    Ok(())
+}
+
+fn emit_controller(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 0: VbeInfoBlock, 512 bytes for a caller that writes 'VBE2' there, else 256.
+        vbe_controller:
+            push dword_ptr(di).es();
+            push di;
+            mov cx, 128;
+            xor ax, ax;
+            rep stosw;
+            pop di;
+            mov dword_ptr(di).es(), 0x4153_4556; // 'VESA'
+            mov word_ptr(di + 4).es(), 0x0300;
+            mov word_ptr(di + 6).es(), b.at("vbe_text_product");
+            mov word_ptr(di + 8).es(), cs;
+            mov dword_ptr(di + 10).es(), 1; // the DAC's width can be set
+            mov word_ptr(di + 14).es(), b.at("vbe_mode_list");
+            mov word_ptr(di + 16).es(), cs;
+            mov al, dispi::MEMORY_64K;
+            call @dispi_read;
+            mov word_ptr(di + 18).es(), ax;
+            pop eax;
+            cmp eax, 0x3245_4256; // 'VBE2'
+            jne @vbe_done;
+            mov word_ptr(di + 20).es(), 0x0100;
+            mov word_ptr(di + 22).es(), b.at("vbe_text_vendor");
+            mov word_ptr(di + 24).es(), cs;
+            mov word_ptr(di + 26).es(), b.at("vbe_text_product");
+            mov word_ptr(di + 28).es(), cs;
+            mov word_ptr(di + 30).es(), b.at("vbe_text_revision");
+            mov word_ptr(di + 32).es(), cs;
+            jmp @vbe_done;
+    );
+    Ok(())
+}
+
+fn emit_mode_information(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 1, CX = mode: ModeInfoBlock, 256 bytes.
+        vbe_mode_information:
+            mov bx, cx;
+            call @vbe_find;
+            jc @vbe_failed;
+            push di;
+            mov cx, 128;
+            xor ax, ax;
+            rep stosw;
+            pop di;
+            // Supported, colour, graphics, banks and linear frame buffer.
+            mov word_ptr(di).es(), 0x009b;
+            mov byte_ptr(di + 2).es(), 7; // window A: relocatable, readable, writable
+            mov word_ptr(di + 4).es(), 64;
+            mov word_ptr(di + 6).es(), 64;
+            mov word_ptr(di + 8).es(), 0xa000;
+            mov word_ptr(di + 12).es(), b.at("vbe_window_call");
+            mov word_ptr(di + 14).es(), cs;
+            mov al, byte_ptr(si + ENTRY_BITS).cs();
+            mov byte_ptr(di + 0x19).es(), al;
+            call @vbe_pixel_bytes;
+            mov cx, word_ptr(si + ENTRY_WIDTH).cs();
+            mov word_ptr(di + 0x12).es(), cx;
+            mul cx;
+            mov word_ptr(di + 0x10).es(), ax;
+            mov word_ptr(di + 0x32).es(), ax;
+            mov bx, word_ptr(si + ENTRY_HEIGHT).cs();
+            mov word_ptr(di + 0x14).es(), bx;
+            mov word_ptr(di + 0x16).es(), 0x1008; // characters of 8 by 16
+            mov byte_ptr(di + 0x18).es(), 1;
+            mov byte_ptr(di + 0x1a).es(), 1;
+            mov byte_ptr(di + 0x1e).es(), 1;
+            // Pictures that fit, less one.
+            mul bx;
+            shl edx, 16;
+            mov dx, ax;
+            mov ebx, edx;
+            mov al, dispi::MEMORY_64K;
+            call @dispi_read;
+            movzx eax, ax;
+            shl eax, 16;
+            xor edx, edx;
+            div ebx;
+            dec eax;
+            js .pages_known;
+            cmp eax, 255;
+            jbe .pages_fit;
+            mov al, 255;
+        .pages_fit:
+            mov byte_ptr(di + 0x1d).es(), al;
+            mov byte_ptr(di + 0x34).es(), al;
+            mov byte_ptr(di + 0x35).es(), al;
+        .pages_known:
+            call @vbe_frame_buffer;
+            mov dword_ptr(di + 0x28).es(), eax;
+            mov dword_ptr(di + 0x3e).es(), 230_000_000;
+            mov byte_ptr(di + 0x1b).es(), 4; // packed pixels
+            mov bx, b.at("vbe_masks_15");
+            mov al, byte_ptr(di + 0x19).es();
+            cmp al, 8;
+            je @vbe_done;
+            mov byte_ptr(di + 0x1b).es(), 6; // direct colour
+            cmp al, 15;
+            je .masks;
+            add bx, 8;
+            cmp al, 16;
+            je .masks;
+            add bx, 8;
+            cmp al, 24;
+            je .masks;
+            add bx, 8;
+            mov byte_ptr(di + 0x27).es(), 2; // the fourth byte may be used
+        .masks:
+            mov eax, dword_ptr(bx).cs();
+            mov dword_ptr(di + 0x1f).es(), eax;
+            mov dword_ptr(di + 0x36).es(), eax;
+            mov eax, dword_ptr(bx + 4).cs();
+            mov dword_ptr(di + 0x23).es(), eax;
+            mov dword_ptr(di + 0x3a).es(), eax;
+            jmp @vbe_done;
+        vbe_masks_15: // size and place of red, green, blue and what is left
+            db &[5, 10, 5, 5, 5, 0, 1, 15];
+            db &[5, 11, 6, 5, 5, 0, 0, 0];
+            db &[8, 16, 8, 8, 8, 0, 0, 0];
+            db &[8, 16, 8, 8, 8, 0, 8, 24];
+    );
+    Ok(())
+}
+
+fn emit_set_mode(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 2, BX = mode: bit 14 linear frame buffer, bit 15 the memory is kept.
+        vbe_set_mode:
+            test bx, 0x3f00;
+            jnz .packed;
+            mov al, bl;
+            and al, 0x7f;
+            shr bx, 8;
+            and bl, 0x80;
+            or al, bl;
+            mov ah, 0;
+            int 0x10;
+            jmp @vbe_done;
+        .packed:
+            call @vbe_find;
+            jc @vbe_failed;
+            // The VGA in a graphics mode behind the picture, with its 256 colours.
+            push bx;
+            push si;
+            call @dispi_off;
+            mov al, 0x13;
+            call @find_mode;
+            call @set_registers;
+            call @set_mode_data;
+            call @video_on;
+            pop si;
+            pop bx;
+            mov al, dispi::XRES;
+            mov cx, word_ptr(si + ENTRY_WIDTH).cs();
+            call @dispi_write;
+            shr cx, 3;
+            mov word_ptr(bda::VIDEO_COLUMNS), cx;
+            mov al, dispi::YRES;
+            mov cx, word_ptr(si + ENTRY_HEIGHT).cs();
+            call @dispi_write;
+            shr cx, 4;
+            dec cx;
+            mov byte_ptr(bda::VIDEO_LAST_ROW), cl;
+            mov word_ptr(bda::CHARACTER_HEIGHT), 16;
+            mov al, dispi::BPP;
+            movzx cx, byte_ptr(si + ENTRY_BITS).cs();
+            call @dispi_write;
+            mov cx, bx;
+            shr cx, 8;
+            and cx, 0xc0; // kept and linear have the same places in the enable register
+            or cl, 1;
+            mov al, dispi::ENABLE;
+            call @dispi_write;
+            call @dispi_on;
+            jc .refused;
+            // No text service knows this mode.
+            mov byte_ptr(bda::VIDEO_MODE), 0xff;
+            and bx, 0x41ff;
+            mov word_ptr(bda::VBE_MODE), bx;
+            and byte_ptr(bda::VIDEO_CONTROL), 0x7f;
+            jmp @vbe_done;
+        .refused:
+            mov ax, 3;
+            int 0x10;
+            jmp @vbe_failed;
+        // AL = 3: BX = mode.
+        vbe_get_mode:
+            movzx bx, byte_ptr(bda::VIDEO_MODE);
+            call @dispi_on;
+            jc .own;
+            mov bx, word_ptr(bda::VBE_MODE);
+        .own:
+            mov word_ptr(bp + frame::BX), bx;
+            jmp @vbe_done;
+    );
+    Ok(())
+}
+
+fn emit_state(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 4, DL = 0: BX = 64-byte blocks needed; 1 and 2: the interface's registers to and from ES:BX.
+        vbe_state:
+            mov di, bx;
+            cmp dl, 1;
+            jb .size;
+            je .save;
+            cmp dl, 2;
+            jne @vbe_failed;
+            // The mode first, then what can be changed while it is shown.
+            mov al, dispi::ENABLE;
+            xor cx, cx;
+            call @dispi_write;
+            mov si, b.at("vbe_state_order");
+        .restore:
+            cs lodsb;
+            cmp al, 0xff;
+            je @vbe_done;
+            movzx bx, al;
+            add bx, bx;
+            mov cx, word_ptr(bx + di).es();
+            cmp al, dispi::ENABLE;
+            jne .write;
+            or cl, 0x80; // the memory is kept
+        .write:
+            call @dispi_write;
+            jmp .restore;
+        .size:
+            mov word_ptr(bp + frame::BX), 1;
+            jmp @vbe_done;
+        .save:
+            mov bl, dispi::XRES;
+        .next:
+            mov al, bl;
+            call @dispi_read;
+            movzx si, bl;
+            add si, si;
+            add si, di;
+            mov word_ptr(si).es(), ax;
+            inc bl;
+            cmp bl, dispi::Y_OFFSET;
+            jbe .next;
+            jmp @vbe_done;
+        vbe_state_order:
+    );
+    let order = [
+        dispi::XRES,
+        dispi::YRES,
+        dispi::BPP,
+        dispi::ENABLE,
+        dispi::BANK,
+        dispi::VIRT_WIDTH,
+        dispi::X_OFFSET,
+        dispi::Y_OFFSET,
+        0xff,
+    ];
+    b.db(&order.map(|register| register as u8))
+}
+
+fn emit_window(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 5, BH = 0: window BL at 64 KiB times DX; BH = 1: DX = where it is.
+        vbe_window:
+            or bl, bl;
+            jnz @vbe_failed;
+            call @dispi_on;
+            jc @vbe_invalid;
+            call @vbe_window_do;
+            jc @vbe_failed;
+            mov word_ptr(bp + frame::DX), dx;
+            jmp @vbe_done;
+        // The same by a far call, as the mode's information offers it.
+        vbe_window_call:
+            or bl, bl;
+            jnz .done;
+            push cx;
+            call @vbe_window_do;
+            pop cx;
+        .done:
+            retf;
+        vbe_window_do:
+            cmp bh, 1;
+            ja .failed;
+            je .get;
+            mov cx, dx;
+            mov al, dispi::BANK;
+            call @dispi_write;
+            call @dispi_read;
+            cmp ax, dx;
+            jne .failed;
+            clc;
+            ret;
+        .get:
+            mov al, dispi::BANK;
+            call @dispi_read;
+            mov dx, ax;
+            clc;
+            ret;
+        .failed:
+            stc;
+            ret;
+        // AL = 6: BL = 0 or 2 sets CX pixels or bytes as the distance of lines, 1 gets it, 3 the greatest.
+        // BX = bytes, CX = pixels, DX = lines that fit.
+        vbe_line_length:
+            call @dispi_on;
+            jc @vbe_invalid;
+            mov al, dispi::BPP;
+            call @dispi_read;
+            call @vbe_pixel_bytes;
+            mov si, ax;
+            cmp bl, 1;
+            je .get;
+            jb .set;
+            cmp bl, 3;
+            ja @vbe_failed;
+            je .greatest;
+            // Bytes to pixels, rounded up.
+            mov ax, cx;
+            xor dx, dx;
+            add ax, si;
+            adc dx, 0;
+            dec ax;
+            div si;
+            mov cx, ax;
+        .set:
+            add cx, 7;
+            jc @vbe_failed;
+            and cl, 0xf8;
+            mov al, dispi::VIRT_WIDTH;
+            call @dispi_write;
+            call @dispi_read;
+            cmp ax, cx;
+            jne @vbe_failed;
+        .get:
+            mov al, dispi::VIRT_HEIGHT;
+            call @dispi_read;
+            mov word_ptr(bp + frame::DX), ax;
+            mov al, dispi::VIRT_WIDTH;
+            call @dispi_read;
+        .answer:
+            mov word_ptr(bp + frame::CX), ax;
+            mul si;
+            mov word_ptr(bp + frame::BX), ax;
+            jmp @vbe_done;
+        .greatest:
+            // As many pixels as let all lines of the picture fit.
+            mov al, dispi::YRES;
+            call @dispi_read;
+            mov word_ptr(bp + frame::DX), ax;
+            mul si;
+            shl edx, 16;
+            mov dx, ax;
+            mov ecx, edx;
+            mov al, dispi::MEMORY_64K;
+            call @dispi_read;
+            movzx eax, ax;
+            shl eax, 16;
+            xor edx, edx;
+            div ecx;
+            // The answer has 16 bits of bytes.
+            mov ecx, eax;
+            mov eax, 0xffff;
+            xor edx, edx;
+            movzx esi, si;
+            div esi;
+            cmp eax, ecx;
+            jb .narrow;
+            mov eax, ecx;
+        .narrow:
+            and al, 0xf8;
+            jmp .answer;
+    );
+    Ok(())
+}
+
+fn emit_start(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 7: BL = 0 or 80h (in vertical retrace) shows the picture from pixel CX of line DX on, 1 tells.
+        vbe_start:
+            call @dispi_on;
+            jc @vbe_invalid;
+            cmp bl, 1;
+            je .get;
+            cmp bl, 0x80;
+            je .retrace;
+            or bl, bl;
+            jnz @vbe_failed;
+            jmp .set;
+        .retrace:
+            call @vbe_retrace;
+        .set:
+            mov al, dispi::X_OFFSET;
+            call @dispi_write;
+            call @dispi_read;
+            mov si, ax;
+            cmp ax, cx;
+            mov cx, dx;
+            mov al, dispi::Y_OFFSET;
+            jne .wrong;
+            call @dispi_write;
+            call @dispi_read;
+            cmp ax, cx;
+            jne @vbe_failed;
+            jmp @vbe_done;
+        .wrong:
+            call @dispi_write;
+            jmp @vbe_failed;
+        .get:
+            mov al, dispi::X_OFFSET;
+            call @dispi_read;
+            mov word_ptr(bp + frame::CX), ax;
+            mov al, dispi::Y_OFFSET;
+            call @dispi_read;
+            mov word_ptr(bp + frame::DX), ax;
+            mov byte_ptr(bp + frame::BH), 0;
+            jmp @vbe_done;
+        // Waits for the start of a vertical retrace, at most some thousand looks.
+        vbe_retrace:
+            push cx;
+            push dx;
+            push ax;
+            mov dx, 0x3da;
+            mov cx, 0x7fff;
+        .in_one:
+            in_ al, dx;
+            test al, 8;
+            loopne .in_one;
+            mov cx, 0x7fff;
+        .before:
+            in_ al, dx;
+            test al, 8;
+            loope .before;
+            pop ax;
+            pop dx;
+            pop cx;
+            ret;
+    );
+    Ok(())
+}
+
+fn emit_palette(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 8: BL = 0 sets BH bits of each colour, 1 tells; BH = bits.
+        vbe_dac_width:
+            call @dispi_on;
+            jc @vbe_invalid;
+            mov al, dispi::ENABLE;
+            call @dispi_read;
+            cmp bl, 1;
+            je .get;
+            ja @vbe_failed;
+            and al, 0xdf;
+            cmp bh, 8;
+            jb .narrow;
+            or al, 0x20;
+        .narrow:
+            mov cx, ax;
+            mov al, dispi::ENABLE;
+            call @dispi_write;
+            call @dispi_read;
+        .get:
+            mov bh, 6;
+            test al, 0x20;
+            jz .answer;
+            mov bh, 8;
+        .answer:
+            mov byte_ptr(bp + frame::BH), bh;
+            jmp @vbe_done;
+        // AL = 9: BL = 0 or 80h (in vertical retrace) sets CX colours from DX on from ES:DI (blue, green, red, nothing),
+        // 1 gets them.
+        vbe_palette:
+            cmp cx, 256;
+            ja @vbe_failed;
+            jcxz @vbe_done;
+            cmp dx, 255;
+            ja @vbe_failed;
+            mov ax, dx;
+            add ax, cx;
+            cmp ax, 256;
+            ja @vbe_failed;
+            mov al, dl;
+            cmp bl, 1;
+            je .get;
+            cmp bl, 0x80;
+            je .retrace;
+            or bl, bl;
+            jnz @vbe_failed;
+            jmp .set;
+        .retrace:
+            call @vbe_retrace;
+        .set:
+            mov dx, 0x3c8;
+            out dx, al;
+            inc dx;
+        .next_set:
+            mov al, byte_ptr(di + 2).es();
+            out dx, al;
+            mov al, byte_ptr(di + 1).es();
+            out dx, al;
+            mov al, byte_ptr(di).es();
+            out dx, al;
+            add di, 4;
+            loop_ .next_set;
+            jmp @vbe_done;
+        .get:
+            mov dx, 0x3c7;
+            out dx, al;
+            add dx, 2;
+        .next_get:
+            in_ al, dx;
+            mov byte_ptr(di + 2).es(), al;
+            in_ al, dx;
+            mov byte_ptr(di + 1).es(), al;
+            in_ al, dx;
+            mov byte_ptr(di).es(), al;
+            mov byte_ptr(di + 3).es(), 0;
+            add di, 4;
+            loop_ .next_get;
+            jmp @vbe_done;
+        // AL = 15h: BL = 0: DDC2, a second for a block; BL = 1: block DX = 0 to ES:DI.
+        vbe_monitor:
+            cmp bl, 1;
+            ja @vbe_failed;
+            je .read;
+            mov word_ptr(bp + frame::BX), 0x0102;
+            jmp @vbe_done;
+        .read:
+            or dx, dx;
+            jnz @vbe_failed;
+            mov si, b.at("vbe_edid");
+            mov cx, 128;
+        .next:
+            cs lodsb;
+            stosb;
+            loop_ .next;
+            jmp @vbe_done;
+    );
+    Ok(())
+}
+
+fn emit_data(b: &mut Builder) -> Emit {
+    x86!(b; vbe_edid:);
+    b.db(&edid())?;
+    x86!(b; vbe_modes:);
+    for (number, width, height, bits) in MODES {
+        b.db(&number.to_le_bytes())?;
+        b.db(&width.to_le_bytes())?;
+        b.db(&height.to_le_bytes())?;
+        b.db(&[*bits])?;
+    }
+    b.db(&[0xff, 0xff])?;
+    x86!(b; vbe_mode_list:);
+    for (number, ..) in MODES {
+        b.db(&number.to_le_bytes())?;
+    }
+    b.db(&[0xff, 0xff])?;
+    for (name, text) in [
+        ("vbe_text_vendor", "Ring86"),
+        ("vbe_text_product", "Ring86 VBE adapter"),
+        ("vbe_text_revision", env!("CARGO_PKG_VERSION")),
+    ] {
+        b.define(name)?;
+        b.text(text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monitors_description_is_well_formed() {
+        let block = edid();
+        assert_eq!(block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+        assert_eq!(u16::from(block[56]) | u16::from(block[58] >> 4) << 8, 1024);
+        assert_eq!(u16::from(block[59]) | u16::from(block[61] >> 4) << 8, 768);
+    }
+
+    #[test]
+    fn modes_fit_sixteen_mebibytes_and_their_numbers_are_distinct() {
+        for (i, (number, width, height, bits)) in MODES.iter().enumerate() {
+            let bytes = u32::from(*width) * u32::from(*height) * u32::from(bits.div_ceil(8));
+            assert!(bytes <= 16 << 20 && width % 8 == 0, "{number:x}");
+            assert!(MODES[..i].iter().all(|(other, ..)| other < number), "{number:x}");
+        }
+    }
+}
