@@ -124,8 +124,8 @@ struct Common {
     /// Where COM1 leads: stdio, none or file:PATH. Default: stdio, or none under --display terminal.
     #[arg(long, value_name = "TARGET")]
     serial: Option<serial::Target>,
-    /// Where the screen is shown.
-    #[arg(long, value_enum, default_value = "none")]
+    /// Where the screen is shown: none, terminal, vnc:[HOST:]PORT[,password-file=F], web:[PORT].
+    #[arg(long, value_name = "TARGET", default_value = "none")]
     display: display::Target,
     /// Port at which a guest ends the run with an exit code (a number, 0x for hexadecimal).
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
@@ -354,14 +354,14 @@ impl Common {
     }
 
     fn options(&self, access: Access) -> Options {
-        let serial = match (&self.serial, self.display) {
+        let serial = match (&self.serial, &self.display) {
             (Some(target), _) => target.clone(),
-            (None, display::Target::None) => serial::Target::Stdio,
-            (None, _) => serial::Target::None,
+            (None, display::Target::Terminal) => serial::Target::None,
+            (None, _) => serial::Target::Stdio,
         };
         Options {
             serial,
-            display: self.display,
+            display: self.display.clone(),
             max_time: self.max_time,
             trace: self.trace.clone(),
             trace_file: self.trace_file.clone(),

@@ -57,12 +57,20 @@ pub enum BootDevice {
 
 /// What the user wants started first, second and third; whatever is not named comes after that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BootOrder(pub Vec<BootDevice>);
+pub struct BootOrder {
+    /// In this order.
+    pub devices: Vec<BootDevice>,
+    /// The firmware asks first.
+    pub menu: bool,
+}
 
 impl FromStr for BootOrder {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if text.eq_ignore_ascii_case("menu") {
+            return Ok(BootOrder { devices: Vec::new(), menu: true });
+        }
         let mut order = Vec::new();
         for letter in text.chars() {
             let device = match letter.to_ascii_lowercase() {
@@ -72,14 +80,21 @@ impl FromStr for BootOrder {
                 'n' => {
                     return Err("the firmware has no network boot; give an iPXE image with --cd or --floppy".to_owned());
                 }
-                _ => return Err("use a (floppy), c (hard disk), d (CD), or several, the first one first".to_owned()),
+                _ => {
+                    return Err(
+                        "use a (floppy), c (hard disk), d (CD), several with the first one first, or menu".to_owned()
+                    );
+                }
             };
             if order.contains(&device) {
                 return Err(format!("'{letter}' is there twice"));
             }
             order.push(device);
         }
-        if order.is_empty() { Err("use a (floppy), c (hard disk) or d (CD)".to_owned()) } else { Ok(BootOrder(order)) }
+        if order.is_empty() {
+            return Err("use a (floppy), c (hard disk) or d (CD)".to_owned());
+        }
+        Ok(BootOrder { devices: order, menu: false })
     }
 }
 
@@ -124,8 +139,8 @@ impl Drives {
     /// The boot order for the CMOS: what the user wants, then whatever else there is.
     pub fn boot_order(&self) -> [u8; 3] {
         let rest = [BootDevice::Floppy, BootDevice::Disk, BootDevice::Cd];
-        let rest = rest.into_iter().filter(|device| !self.boot.0.contains(device));
-        let mut order = self.boot.0.iter().copied().chain(rest).map(|device| device as u8);
+        let rest = rest.into_iter().filter(|device| !self.boot.devices.contains(device));
+        let mut order = self.boot.devices.iter().copied().chain(rest).map(|device| device as u8);
         std::array::from_fn(|_| order.next().unwrap_or(0))
     }
 
@@ -155,7 +170,7 @@ pub struct DriveArgs {
     /// CD image; 'none' is a drive without a disc.
     #[arg(long, value_name = "FILE")]
     cd: Option<PathBuf>,
-    /// What to start from: a (floppy), c (hard disk), d (CD), or several, the first one first.
+    /// What to start from: a (floppy), c (hard disk), d (CD), or several, the first one first; or menu, which asks.
     #[arg(long, value_name = "LETTERS")]
     boot: Option<BootOrder>,
     /// Throw away what the guest writes to its disks.
@@ -276,7 +291,7 @@ impl DriveArgs {
         let guess = format!("{what} image of {} KiB{}", len.div_ceil(1024), image::details(kind, &head));
         self.guess = Some((path.to_owned(), guess));
         if self.boot.is_none() {
-            self.boot = Some(BootOrder(vec![device]));
+            self.boot = Some(BootOrder { devices: vec![device], menu: false });
         }
         Ok(())
     }
@@ -325,6 +340,8 @@ mod tests {
         assert_eq!(order("d"), Ok([3, 1, 2]));
         assert_eq!(order("ca"), Ok([2, 1, 3]));
         assert_eq!(order("DCA"), Ok([3, 2, 1]));
+        assert_eq!(order("menu"), Ok([1, 2, 3]));
+        assert!("menu".parse::<BootOrder>().is_ok_and(|boot| boot.menu));
         for (bad, says) in [("", "use a"), ("x", "use a"), ("aa", "twice"), ("n", "iPXE")] {
             let error = order(bad).expect_err(bad);
             assert!(error.contains(says), "{error}");

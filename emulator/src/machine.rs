@@ -45,6 +45,8 @@ pub enum Outcome {
 
 /// How much serial output a machine keeps for [`Machine::serial_output`] before the oldest half is dropped.
 const SERIAL_KEPT: usize = 16 << 20;
+/// Keys that wait for the guest before more are left with the caller.
+const KEYS_WAITING: usize = 256;
 /// Serial input that waits in the machine; more stays with the caller.
 const SERIAL_WAITING: usize = 64 << 10;
 
@@ -483,6 +485,22 @@ impl Machine {
     pub fn mouse(&mut self, right: i32, away: i32, buttons: Buttons) {
         let now = self.now();
         self.bus.board.keyboard.lock().mouse(now, right, away, 0, buttons);
+    }
+
+    /// As [`Machine::mouse`], with the wheel towards the user.
+    pub fn move_mouse(&mut self, right: i32, away: i32, wheel: i32, buttons: Buttons) {
+        let now = self.now();
+        self.bus.board.keyboard.lock().mouse(now, right, away, wheel, buttons);
+    }
+
+    /// Whether the pixels of the picture are meant to be square; the VGA's own modes fill a screen of 4:3.
+    pub fn has_square_pixels(&self) -> bool {
+        self.bus.board.vga.lock().has_square_pixels()
+    }
+
+    /// Whether the keys that wait for the guest are few.
+    pub fn key_room(&self) -> bool {
+        self.keys.len() < KEYS_WAITING
     }
 
     /// Stops guest time, or lets it go on. A machine that is paused must not be given slices.

@@ -2,7 +2,7 @@
 
 use crate::automation::{self, Automation};
 use crate::config::MachineConfig;
-use crate::display::{self, TerminalDisplay};
+use crate::display::{self, Display};
 use crate::error::{Error, Result};
 use crate::lockstep::{Focus, Lockstep, Maker, Trouble};
 use crate::logging::say;
@@ -218,9 +218,6 @@ impl Counters {
 /// # Errors
 /// Whatever the host refuses, in one sentence.
 pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
-    if options.display == display::Target::Window {
-        return Err(Error::new("--display window is not in this build; use --display terminal or none"));
-    }
     if options.display == display::Target::Terminal && options.serial == serial::Target::Stdio {
         return Err(Error::new(
             "--display terminal and --serial stdio both want the terminal; use --serial file:F or none",
@@ -271,10 +268,7 @@ fn connect_and_run(
     if serial.is_terminal() {
         say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
     }
-    let mut display = match options.display {
-        display::Target::Terminal => Some(TerminalDisplay::open(machine.waker())?),
-        _ => None,
-    };
+    let mut display = Display::open(&options.display, machine)?;
     let limit = options.max_time.unwrap_or(Time::MAX);
     loop {
         if let Some(code) = automation.pump(machine) {

@@ -12,6 +12,8 @@ mod png;
 mod screen;
 mod script;
 
+pub use key_names::key;
+
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::scheduler::Waker;

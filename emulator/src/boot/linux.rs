@@ -10,6 +10,7 @@ use ring86_translator::state::slot;
 /// Offsets in the set-up header, the same in the file and in the zero page.
 mod header {
     pub const SETUP_SECTS: usize = 0x1f1;
+    pub const VID_MODE: usize = 0x1fa;
     pub const BOOT_FLAG: usize = 0x1fe;
     pub const JUMP: usize = 0x200;
     pub const MAGIC: usize = 0x202;
@@ -145,6 +146,17 @@ impl Linux {
         })
     }
 
+    /// The video mode of `vga=` on the command line, which is the loader's business; the last one counts.
+    fn video_mode(&self) -> Option<u16> {
+        let value = self.cmdline.split_ascii_whitespace().filter_map(|word| word.strip_prefix("vga=")).next_back()?;
+        match value {
+            "normal" => Some(0xffff),
+            "ext" => Some(0xfffe),
+            "ask" => Some(0xfffd),
+            _ => value.strip_prefix("0x").map_or_else(|| value.parse(), |digits| u16::from_str_radix(digits, 16)).ok(),
+        }
+    }
+
     fn field32(&self, at: usize) -> u32 {
         get32(&self.setup, at).unwrap_or(0)
     }
@@ -213,6 +225,9 @@ impl Linux {
                 state.set_gpr(slot::RSP, HEAP_END);
             }
             Entry::Protected => {
+                if self.video_mode().is_some_and(|mode| mode < 0xfffd) {
+                    log::warn!("vga= is carried out by the kernel's set-up code, which --entry 32 leaves out");
+                }
                 let page = self.zero_page(layout, initrd);
                 place(layout, &self.name, "the zero page", SETUP, &page)?;
                 let entry = if self.high() { self.field32(header::CODE32_START) } else { kernel_at as u32 };
@@ -231,6 +246,9 @@ impl Linux {
             }
         };
         put(header::TYPE_OF_LOADER, &[LOADER]);
+        if let Some(mode) = self.video_mode() {
+            put(header::VID_MODE, &mode.to_le_bytes());
+        }
         if self.version >= 0x201 {
             put(header::LOADFLAGS, &[self.setup[header::LOADFLAGS] | loadflags::CAN_USE_HEAP]);
             put(header::HEAP_END_PTR, &((HEAP_END - 0x200) as u16).to_le_bytes());
@@ -308,6 +326,20 @@ mod tests {
         let mut b = [0; 4];
         l.memory().dma_read(at, &mut b);
         u32::from_le_bytes(b)
+    }
+
+    #[test]
+    fn the_loader_carries_out_vga() {
+        let mode = |cmdline: &str| Linux::parse("k", &sample(), cmdline, None, Entry::Real).unwrap().video_mode();
+        assert_eq!(
+            (mode("a vga=0x314 b"), mode("vga=normal vga=788"), mode("vga=ask")),
+            (Some(0x314), Some(788), Some(0xfffd))
+        );
+        assert_eq!((mode("video=vesafb xvga=1"), mode("vga=never"), mode("vga=99999")), (None, None, None));
+        let linux = Linux::parse("k", &sample(), "vga=0x317", None, Entry::Real).unwrap();
+        let mut setup = linux.setup.clone();
+        linux.fill_header(&mut setup, 0);
+        assert_eq!(get16(&setup, header::VID_MODE), Some(0x317));
     }
 
     #[test]

@@ -14,17 +14,6 @@ use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Where the guest's screen is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Target {
-    /// Nowhere.
-    None,
-    /// In the terminal, text modes only. Ctrl-A X leaves.
-    Terminal,
-    /// In a window (not in this build).
-    Window,
-}
-
 /// Time between two looks at the guest's screen.
 const FRAME: Duration = Duration::from_millis(30);
 
