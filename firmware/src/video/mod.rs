@@ -8,6 +8,7 @@ mod set_mode;
 mod state;
 mod text;
 mod vbe;
+mod vbe_modes;
 mod write;
 
 pub use fonts::{FONT_8X8, font};
