@@ -315,7 +315,7 @@ fn a_web_page_sees_and_types_and_nobody_else_does() {
     let upgrade = |token: &str, origin: &str| {
         let mut request = format!("ws://{address}/socket?{token}").into_client_request().expect("a good address");
         request.headers_mut().insert("Origin", origin.parse().expect("a good value"));
-        tungstenite::client(request, connect(address))
+        tungstenite::client(request, connect(address)).map_err(Box::new)
     };
     let own = format!("http://{address}");
     assert!(upgrade(&token.replace(char::is_alphanumeric, "0"), &own).is_err());
