@@ -74,8 +74,8 @@ fn the_686_pae_kernel() {
 fn the_686_kernel_by_its_32_bit_entry() {
     // The zero page made here in place of the set-up code: the memory map and the text screen are in it.
     let Some(mut machine) = boot("vmlinuz-686", Entry::Protected) else { return };
-    wait(&mut machine, "the kernel's first lines", 120, |m| m.serial_text().contains("Memory: "));
+    let enabled = |m: &mut Machine| m.serial_text().contains("console [ttyS0] enabled");
+    wait(&mut machine, "the kernel's first lines", 120, enabled);
     let text = machine.serial_text();
-    assert!(text.contains("[mem 0x0000000000100000-0x0000000007ffffff] usable"), "{text}");
-    assert!(text.contains("console [ttyS0] enabled"), "{text}");
+    assert!(text.contains("[mem 0x0000000000100000-0x0000000007ffffff] usable") && text.contains("Memory: "), "{text}");
 }
