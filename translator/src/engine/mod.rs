@@ -5,6 +5,7 @@
 //! compiled on another thread (`worker`) and installed when the guest next comes by, if no block of it has changed
 //! since. `native` is the only place that runs compiled code.
 
+mod jumps;
 mod native;
 mod plan;
 mod resume;
@@ -19,9 +20,9 @@ use crate::frame::exit;
 use crate::ir::Op;
 pub use crate::lower::Mmu;
 use crate::lower::compile::{Compiler, Effort};
-use crate::lower::trampoline::{self, JUMPS, Jump};
+use crate::lower::trampoline::{self, Jump};
 use crate::lower::{Entry, Kept};
-use crate::mmu::shadow::{self, Shadow};
+use crate::mmu::shadow;
 use crate::model::Model;
 use crate::region::{Fixed, Plan, PlanPage};
 use crate::state::{SegReg, mode};
@@ -184,14 +185,7 @@ pub(crate) struct Engine {
     rewrites: resume::Rewrites,
     /// Code that was dropped while compiled code was running, with the operations it refers to.
     graveyard: Vec<(Piece, Kept)>,
-    jumps: Box<[Jump]>,
-    /// Entries of `jumps` that are not empty: those that rest on pages of one address space, and those that rest on
-    /// global pages alone.
-    filled: [Vec<u16>; 2],
-    /// [`crate::mmu::shadow::Shadow::generation`] that the first kind belongs to, `global_generation` for the second.
-    generations: [u64; 2],
-    /// Base and limit of CS that the jump cache belongs to.
-    cs: (u64, u32),
+    jumps: jumps::JumpCache,
     /// Address of the code that brings floating-point state home.
     settle: usize,
     trampoline: usize,
@@ -227,10 +221,7 @@ impl Engine {
             sites: resume::Sites::new(),
             rewrites: resume::Rewrites::default(),
             graveyard: Vec::new(),
-            jumps: vec![Jump { tag: u64::MAX, ..Jump::default() }; JUMPS].into_boxed_slice(),
-            filled: [Vec::new(), Vec::new()],
-            generations: [0; 2],
-            cs: (0, 0),
+            jumps: jumps::JumpCache::new(),
             settle,
             trampoline: trampoline::trampoline()?,
             running: false,
@@ -252,65 +243,13 @@ impl Engine {
         }
     }
 
-    fn clear_jumps(&mut self) {
-        for kind in 0..2 {
-            self.clear_kind(kind);
-        }
-    }
-
-    fn clear_kind(&mut self, kind: usize) {
-        for i in self.filled[kind].drain(..) {
-            let j = &mut self.jumps[usize::from(i)];
-            // An entry of the other kind may have taken the place.
-            if usize::from(j.global) == kind {
-                j.tag = u64::MAX;
-            }
-        }
-    }
-
-    /// Notes that place `i` holds an entry of this kind. Places that go back and forth between the kinds are listed more
-    /// than once; the list stays short all the same.
-    fn list_jump(&mut self, kind: usize, i: u16) {
-        let filled = &mut self.filled[kind];
-        filled.push(i);
-        if filled.len() > 2 * JUMPS {
-            filled.sort_unstable();
-            filled.dedup();
-        }
-    }
-
-    /// Drops from the jump cache what may rest on something that the shadow has dropped.
-    fn follow(&mut self, shadow: &Shadow) {
-        for (kind, now) in [shadow.generation, shadow.global_generation].into_iter().enumerate() {
-            if self.generations[kind] != now {
-                self.clear_kind(kind);
-                self.generations[kind] = now;
-            }
-        }
-    }
-
     /// Forgets a region. Its code goes at once, or when compiled code has been left.
     fn drop_region(&mut self, id: RegionId) {
         let Some(region) = self.regions.get_mut(id as usize).and_then(Option::take) else { return };
         self.stats.dropped += 1;
-        self.forget_jumps(id);
+        self.jumps.forget(id);
         self.graveyard.push((region.piece, region.kept));
         self.free.push(id);
-    }
-
-    /// Takes a region out of the jump cache.
-    fn forget_jumps(&mut self, id: RegionId) {
-        let jumps = &mut self.jumps;
-        for filled in &mut self.filled {
-            filled.retain(|i| {
-                let j = &mut jumps[usize::from(*i)];
-                let gone = j.region == id;
-                if gone {
-                    j.tag = u64::MAX;
-                }
-                !gone
-            });
-        }
     }
 
     fn bury(&mut self) {
@@ -449,9 +388,7 @@ impl Cpu {
 
     /// Whether the jump cache knows RIP.
     fn jump_known(&self) -> bool {
-        let Some(e) = &self.engine else { return false };
-        let rip = self.state.rip;
-        e.jumps[trampoline::index(rip)].tag == trampoline::tag(rip, self.state.mode)
+        self.engine.as_ref().is_some_and(|e| e.jumps.find(self.state.rip, self.state.mode).is_some())
     }
 
     /// Runs compiled code from RIP if the jump cache knows it. Returns why it was left.
@@ -461,19 +398,18 @@ impl Cpu {
         let cs = &self.state.segs[1];
         let cs = (cs.base, cs.limit);
         let Some(e) = &mut self.engine else { return Ok(None) };
-        e.follow(&self.shadow);
-        if !flat_cs && e.cs != cs {
-            e.clear_jumps();
-            e.cs = cs;
+        e.jumps.follow(&self.shadow);
+        if !flat_cs {
+            e.jumps.enter_segment(cs);
         }
-        let at = trampoline::index(rip);
-        let tag = trampoline::tag(rip, self.state.mode);
-        if e.jumps[at].tag == tag && std::mem::take(&mut e.sample) {
-            let region = e.jumps[at].region;
-            self.sampled(region);
+        let mode = self.state.mode;
+        if let Some(jump) = e.jumps.find(rip, mode)
+            && std::mem::take(&mut e.sample)
+        {
+            self.sampled(jump.region);
         }
         let Some(e) = self.engine.as_ref() else { return Ok(None) };
-        let Some(jump) = Some(e.jumps[at]).filter(|j| j.tag == tag) else { return Ok(None) };
+        let Some(jump) = e.jumps.find(rip, mode) else { return Ok(None) };
         let (show, watch) = (e.config.show, e.config.watch);
         let from = self.state.segs[1].base.wrapping_add(rip) & 0xffff_ffff;
         let why = match watch {
@@ -546,17 +482,11 @@ impl Cpu {
             let Some(entry) = self.maps_code(lin, page.at, user) else { return false };
             global &= entry;
         }
-        let kind = usize::from(global != 0);
         let tag = trampoline::tag(rip, self.state.mode);
         let Some(e) = &mut self.engine else { return false };
-        e.follow(&self.shadow);
-        let i = trampoline::index(rip);
-        let listed = e.jumps[i].tag != u64::MAX && usize::from(e.jumps[i].global) == kind;
+        e.jumps.follow(&self.shadow);
         let need = u16::try_from(need.max(0)).unwrap_or(u16::MAX);
-        e.jumps[i] = Jump { tag, code, entry, region: region_id, delta, need, global: kind as u16 };
-        if !listed {
-            e.list_jump(kind, i as u16);
-        }
+        e.jumps.put(rip, Jump { tag, code, entry, region: region_id, delta, need, global: u16::from(global != 0) });
         true
     }
 
@@ -714,7 +644,7 @@ impl Cpu {
             // Their places have to be looked up again.
             replaced.dedup();
             for old in replaced {
-                e.forget_jumps(old);
+                e.jumps.forget(old);
             }
         }
     }

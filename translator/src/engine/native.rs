@@ -139,7 +139,7 @@ impl Cpu {
             || s.mode & mode::STEP != 0
             || self.pins.get() & self.watched() != 0
             || (s.mode & mode::FLAT << SegReg::Cs as u32 == 0
-                && self.engine.as_ref().is_some_and(|e| e.cs != (cs.base, cs.limit)))
+                && self.engine.as_ref().is_some_and(|e| !e.jumps.is_of((cs.base, cs.limit))))
     }
 
     /// Gives compiled code the memory of the present privilege.
@@ -188,7 +188,7 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     e.running = true;
     e.end = end;
     e.stats.entries += 1;
-    cpu.state.frame.jumps = e.jumps.as_ptr() as usize;
+    cpu.state.frame.jumps = e.jumps.address();
     cpu.state.frame.settle = e.settle;
     // SAFETY: the trampoline was built for exactly this signature.
     let enter: Trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(e.trampoline) };
