@@ -131,7 +131,7 @@ pub struct TierStats {
     pub compile_ns: u64,
     /// Plans that were void when they came back, or could not be compiled.
     pub void: u64,
-    /// Regions dropped because their code changed.
+    /// Regions dropped because their code changed or an optimised one took their place.
     pub dropped: u64,
     /// Instructions whose regions were compiled anew because their accesses missed too often.
     pub resuming: u64,
@@ -171,6 +171,12 @@ struct Region {
     effort: Effort,
     /// Slices of the run loop that began in it.
     samples: u32,
+}
+
+impl Region {
+    fn is_quick(&self) -> bool {
+        self.effort == Effort::None
+    }
 }
 
 /// Everything behind the compiled tiers of one CPU.
@@ -630,7 +636,7 @@ impl Cpu {
             let entry = code.lowered.entries.iter().position(|e| e.delta == plan.blocks[n].delta);
             let quick = |id: RegionId| {
                 let old = self.engine.as_ref().and_then(|e| e.regions.get(id as usize)?.as_ref());
-                old.is_none_or(|r| r.effort == Effort::None)
+                old.is_none_or(Region::is_quick)
             };
             // The anchor's own region replaces one that merely passes through it, and optimised code replaces quick code.
             if let Some(entry) = entry
@@ -640,12 +646,20 @@ impl Cpu {
                 replaced.push(old);
             }
         }
-        if let Some(e) = &mut self.engine {
-            // Their places have to be looked up again.
-            replaced.dedup();
-            for old in replaced {
-                e.jumps.forget(old);
-            }
+        let Some(e) = &mut self.engine else { return };
+        // Their places have to be looked up again.
+        replaced.dedup();
+        for old in replaced {
+            e.jumps.forget(old);
+        }
+        // A loop that is in the quick region as a whole would never leave it for the optimised one.
+        if better {
+            let quick =
+                |id: &RegionId| e.regions.get(*id as usize).is_some_and(|r| r.as_ref().is_some_and(Region::is_quick));
+            let anchor = plan.ids.first().map(|(block, _)| &self.blocks.get(*block).profile.regions);
+            let retired: Vec<RegionId> = anchor.into_iter().flatten().copied().filter(quick).collect();
+            self.blocks.dead.extend(retired);
+            self.drop_dead_regions();
         }
     }
 
