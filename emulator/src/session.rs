@@ -130,9 +130,10 @@ pub fn lockstep(make: Maker, engine: engine::Config, foci: &[Focus], options: &O
         Err(Trouble::Host(error)) => return Err(error),
         Err(Trouble::Difference(difference)) => {
             say(format_args!(
-                "compiled code and the interpreter differ after instruction {}; looking for the smallest difference, \
+                "compiled code and the interpreter differ after instruction {}: {}; looking for the smallest difference, \
                  which takes a few times as long again",
-                difference.to
+                difference.to,
+                difference.summary()
             ));
             say(format_args!("{}", both.explain(*difference, &command_line())));
             code::DIFFERENT

@@ -278,7 +278,9 @@ impl Cpu {
             if self.state.halted {
                 return Exit::Halted;
             }
-            if self.retired >= end {
+            // An interrupt that waits has been taken by now, as at the end of a budget.
+            let left = self.engine.as_mut().is_some_and(|e| std::mem::take(&mut e.left));
+            if left || self.retired >= end {
                 return Exit::Budget;
             }
             let result = if self.state.mode & mode::STEP != 0 || self.state.sti_shadow || self.state.ss_shadow {
@@ -299,13 +301,6 @@ impl Cpu {
                 && let Some(exit) = self.raise(bus, fault)
             {
                 return exit;
-            }
-            if let Some(e) = &mut self.engine
-                && std::mem::take(&mut e.left)
-                && !self.state.halted
-            {
-                self.settle_sti();
-                return Exit::Budget;
             }
         }
     }

@@ -108,6 +108,15 @@ pub struct Difference {
     after: Box<State>,
 }
 
+impl Difference {
+    /// What differs, in a line: before it is known where it began.
+    pub fn summary(&self) -> String {
+        let registers = self.lines.iter().map(|(a, b)| format!("{} {} and {}", a.0, a.1, b.1));
+        let memory = self.ram.first().map(|at| format!("{} bytes of RAM from offset {at:x}", self.ram.len()));
+        registers.chain(memory).take(8).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Makes the machine's configuration, as often as one is needed.
 pub type Maker = Rc<dyn Fn() -> Result<MachineConfig>>;
 
