@@ -458,7 +458,7 @@ impl Cpu {
         let Some(region) = e.regions.get_mut(id as usize).and_then(Option::as_mut) else { return };
         region.samples = region.samples.saturating_add(1);
         // Other places of the region follow ever more rarely: most of what they need has been optimised with the first.
-        if region.effort != Effort::None || region.samples < HOT_SAMPLES || !region.samples.is_power_of_two() {
+        if !region.is_quick() || region.samples < HOT_SAMPLES || !region.samples.is_power_of_two() {
             return;
         }
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;

@@ -96,13 +96,7 @@ impl Cpu {
             self.show_view();
         }
         match result {
-            Err(fault) => {
-                self.bail = false;
-                if let Some(e) = &mut self.engine {
-                    e.fault = Some(fault);
-                }
-                exit::FAULT
-            }
+            Err(fault) => self.keep_fault(fault),
             Ok(()) if std::mem::take(&mut self.bail) || self.shadow.generation != generation => exit::STOP,
             Ok(()) if matches!(op, Op::Call { .. }) && self.must_look() => exit::STOP,
             Ok(()) => 0,
@@ -112,13 +106,7 @@ impl Cpu {
     fn host_access(&mut self, bus: &mut dyn Bus, off: u64, value: u64, info: u32) -> u32 {
         let generation = self.shadow.generation;
         match self.make_access(bus, off, value, info) {
-            Err(fault) => {
-                self.bail = false;
-                if let Some(e) = &mut self.engine {
-                    e.fault = Some(fault);
-                }
-                exit::FAULT
-            }
+            Err(fault) => self.keep_fault(fault),
             Ok(None) => exit::MISS,
             Ok(Some(v)) => {
                 self.state.frame.loaded = v;
@@ -126,6 +114,15 @@ impl Cpu {
                 if stop { exit::STOP } else { 0 }
             }
         }
+    }
+
+    /// Keeps a fault until compiled code has been left.
+    fn keep_fault(&mut self, fault: Fault) -> u32 {
+        self.bail = false;
+        if let Some(e) = &mut self.engine {
+            e.fault = Some(fault);
+        }
+        exit::FAULT
     }
 
     /// Whether the run loop has something to do before the next instruction, or compiled code must not find its way to

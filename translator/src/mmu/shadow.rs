@@ -117,22 +117,21 @@ impl Shadow {
     /// Drops one page from both views.
     pub fn flush_page(&mut self, lin: u64) {
         let i = lin as u32 >> 12;
+        let mut gone = [0; 2];
         for (view, (table, valid)) in self.tables.iter_mut().zip(&mut self.valid).enumerate() {
             let old = std::mem::take(&mut table[i as usize]);
             if old != 0 {
                 if let Some(w) = &mut self.window {
                     w.drop_page(view, i as usize);
                 }
-                if old & X != 0 {
-                    self.generation += 1;
-                    self.global_generation += u64::from(old & G != 0);
-                }
+                gone[view] = old;
                 // The list may keep a number whose entry is empty, but must not name it twice.
                 if let Some(p) = valid.iter().rposition(|v| *v == i) {
                     valid.swap_remove(p);
                 }
             }
         }
+        gone.into_iter().for_each(|entry| self.fetched_gone(entry));
     }
 
     /// Takes the write permission of every entry that maps the RAM page at offset `off`: it now holds code.

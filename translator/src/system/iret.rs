@@ -127,8 +127,8 @@ impl Cpu {
         self.state.cpl = 3;
         self.state.set_gpr(slot::RSP, u64::from(sp));
         self.state.rip = ip;
+        // VM changes, and with it everything that derives from what was set above.
         self.load_flags(image, !0);
-        self.state.update_mode();
         Ok(())
     }
 
