@@ -11,7 +11,7 @@ mod plan;
 mod resume;
 mod worker;
 
-use crate::block::{Id, RegionId};
+use crate::block::{Id, Key, RegionId};
 use crate::bus::Bus;
 use crate::code_cache::{CodeCache, Piece};
 use crate::cpu::Cpu;
@@ -158,6 +158,11 @@ pub const EXIT_NAMES: [&str; 7] = [
 
 /// Slices of the run loop that begin in a quick region before it is optimised. A slice is some tenths of a millisecond.
 const HOT_SAMPLES: u32 = 2;
+
+/// How many times the usual threshold a block needs that begins in the middle of a compiled one.
+const INSIDE: u32 = 64;
+/// Bytes before a block in which the start of such a one is looked for.
+const INSIDE_BYTES: u64 = 256;
 
 /// A region that can be run.
 struct Region {
@@ -542,6 +547,10 @@ impl Cpu {
         }
         let Some(config) = self.engine.as_ref().map(|e| e.config) else { return };
         let wide = hot.is_some() || !config.quick_first;
+        // A slice ended in the middle of a block: nobody comes by here again unless by chance.
+        if hot.is_none() && profile.count < config.threshold.saturating_mul(INSIDE) && self.inside_compiled(id) {
+            return;
+        }
         let Some(mut plan) = self.plan(id, wide) else { return };
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
         if let Some(plant) = config.plant {
@@ -560,6 +569,19 @@ impl Cpu {
             }
             worker::Submitted::Refused => {}
         }
+    }
+
+    /// Whether block `id` begins in the middle of one that has been compiled.
+    fn inside_compiled(&self, id: Id) -> bool {
+        let Some(key) = self.blocks.get(id).key else { return false };
+        let room = (key.at & 0xfff).min(INSIDE_BYTES);
+        (1..=room).any(|d| {
+            let before = self.blocks.find(Key { at: key.at - d, ..key });
+            before.is_some_and(|b| {
+                let b = self.blocks.get(b);
+                u64::from(b.len) > d && !b.profile.regions.is_empty()
+            })
+        })
     }
 
     fn install_finished(&mut self) {
@@ -656,8 +678,10 @@ impl Cpu {
         if better {
             let quick =
                 |id: &RegionId| e.regions.get(*id as usize).is_some_and(|r| r.as_ref().is_some_and(Region::is_quick));
-            let anchor = plan.ids.first().map(|(block, _)| &self.blocks.get(*block).profile.regions);
-            let retired: Vec<RegionId> = anchor.into_iter().flatten().copied().filter(quick).collect();
+            let entered = plan.entries().map(|(block, _)| &self.blocks.get(block).profile.regions);
+            let mut retired: Vec<RegionId> = entered.flatten().copied().filter(quick).collect();
+            retired.sort_unstable();
+            retired.dedup();
             self.blocks.dead.extend(retired);
             self.drop_dead_regions();
         }

@@ -107,6 +107,12 @@ impl Cpu {
                 plan.blocks[site].entry = true;
             }
         }
+        if wide {
+            // Optimised code is left at back edges, when a slice is over; it goes on where it was left.
+            for i in loop_headers(&plan) {
+                plan.blocks[i].entry = true;
+            }
+        }
         Some(plan)
     }
 
@@ -159,4 +165,30 @@ impl Cpu {
         }
         bytes
     }
+}
+
+/// The blocks that back edges lead to, in the order of a search from the anchor.
+fn loop_headers(plan: &Plan) -> Vec<usize> {
+    let next: Vec<Vec<usize>> = (plan.blocks.iter())
+        .map(|b| plan.statics(b).into_iter().filter_map(|d| plan.at(d)).chain(b.targets.iter().copied()).collect())
+        .collect();
+    let (mut seen, mut open) = (vec![false; next.len()], vec![false; next.len()]);
+    let mut headers = Vec::new();
+    let mut path = vec![(0, 0)];
+    (seen[0], open[0]) = (true, true);
+    while let Some((i, k)) = path.pop() {
+        let Some(&s) = next[i].get(k) else {
+            open[i] = false;
+            continue;
+        };
+        path.push((i, k + 1));
+        if open[s] && !headers.contains(&s) {
+            headers.push(s);
+        }
+        if !seen[s] {
+            (seen[s], open[s]) = (true, true);
+            path.push((s, 0));
+        }
+    }
+    headers
 }
