@@ -1,5 +1,5 @@
 //! Loads and stores of the guest: the check against the checked window or the flat table, shared by neighbouring
-//! accesses off one base register.
+//! accesses off the same registers.
 
 use super::batch::Run;
 use super::{Lowerer, Mmu, exits::Kind};
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 /// Accesses further apart than this are checked apart.
 const SPAN: i32 = 2048;
 
-/// Accesses of one block that share a base: offsets from its value at some point.
+/// Accesses of one block that share base and index: offsets from what these add up to at some point.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     lo: i32,
@@ -130,7 +130,8 @@ fn access(op: &Op) -> Option<(&Mem, u32, bool)> {
 pub(super) fn groups(block: &PlanBlock, runs: &[Run], model: Model, mode: u32) -> Groups {
     let mut bases = Bases::new();
     let mut found = Groups::default();
-    let mut open: HashMap<u32, usize> = HashMap::new();
+    // By the versions of base and index and the index's scale.
+    let mut open: HashMap<(u32, u32, u8), Vec<usize>> = HashMap::new();
     let mut batched: HashMap<usize, Option<(Mem, u32, bool)>> = HashMap::new();
     for run in runs {
         for n in run.first..run.first + run.len() {
@@ -157,24 +158,24 @@ pub(super) fn groups(block: &PlanBlock, runs: &[Run], model: Model, mode: u32) -
             None => access(op).map(|(m, n, w)| (*m, n, w)),
         };
         if let Some((mem, size, write)) = used
-            && mem.index == slot::ZERO
-            && mem.base != slot::ZERO
             && mem.asize == Width::D
         {
-            let (v, off) = bases.version[mem.base as usize];
-            let lo = off.wrapping_add(mem.disp);
+            let (base, off) = bases.version[mem.base as usize];
+            let (index, steps) = bases.version[mem.index as usize];
+            let lo = off.wrapping_add(steps << mem.scale).wrapping_add(mem.disp);
             let hi = lo.wrapping_add(size as i32);
             if hi < lo {
                 bases.step(op);
                 continue;
             }
-            let joined = open.get(&v).copied().filter(|g| {
+            let near = open.entry((base, index, mem.scale)).or_default();
+            let joined = near.iter().copied().find(|g| {
                 let g = &found.all[*g];
                 i64::from(g.hi.max(hi)) - i64::from(g.lo.min(lo)) <= i64::from(SPAN)
             });
             let g = joined.unwrap_or_else(|| {
                 found.all.push(Group { lo, hi, write_lo: i32::MAX, write_hi: i32::MIN });
-                open.insert(v, found.all.len() - 1);
+                near.push(found.all.len() - 1);
                 found.all.len() - 1
             });
             let group = &mut found.all[g];
@@ -223,8 +224,9 @@ impl Lowerer<'_, '_> {
     }
 
     /// Leaves for the interpreter unless `span` bytes at linear `addr` (a 64-bit value below 2^32) are plain memory with
-    /// the rights asked for. Returns their host address.
-    fn check(&mut self, addr: Value, span: u32, write: bool) -> Value {
+    /// the rights asked for. Returns their host address. `alone`: the page very likely has no neighbour, so the place in
+    /// the page is looked at first.
+    fn check(&mut self, addr: Value, span: u32, write: bool, alone: bool) -> Value {
         let page = self.b.ins().ushr_imm_u(addr, 12);
         let miss = self.exit_with_address(Kind::Miss);
         let args = [BlockArg::Value(addr)];
@@ -242,28 +244,26 @@ impl Lowerer<'_, '_> {
                 if span == 1 {
                     let t = self.b.ins().band_imm_u(p, one);
                     self.b.ins().brif(t, go, &[], miss, &args);
-                } else if self.plan.mode & mode::USER != 0 {
-                    // A program's pages often have no neighbour: look at the place in the page first.
-                    let (near, far) = (self.b.create_block(), self.cold_block());
+                } else if alone {
+                    let near = self.b.create_block();
                     let t = self.b.ins().band_imm_u(p, one);
                     self.b.ins().brif(t, near, &[], miss, &args);
                     self.enter(near);
-                    let inside = fits(self);
+                    let (inside, far) = (fits(self), self.cold_block());
                     self.b.ins().brif(inside, go, &[], far, &[]);
                     self.enter(far);
                     let t = self.b.ins().band_imm_u(p, two);
                     self.b.ins().brif(t, go, &[], miss, &args);
                 } else {
+                    let (last, near) = (self.cold_block(), self.cold_block());
                     let t = self.b.ins().band_imm_u(p, two);
-                    let second = self.cold_block();
-                    self.b.ins().brif(t, go, &[], second, &[]);
-                    self.enter(second);
+                    self.b.ins().brif(t, go, &[], last, &[]);
+                    self.enter(last);
                     let t = self.b.ins().band_imm_u(p, one);
-                    let zero = self.b.ins().iconst(I8, 0);
-                    let t = self.b.ins().icmp(IntCC::NotEqual, t, zero);
+                    self.b.ins().brif(t, near, &[], miss, &args);
+                    self.enter(near);
                     let inside = fits(self);
-                    let t = self.b.ins().band(t, inside);
-                    self.b.ins().brif(t, go, &[], miss, &args);
+                    self.b.ins().brif(inside, go, &[], miss, &args);
                 }
                 self.enter(go);
                 self.b.ins().iadd(self.window, addr)
@@ -289,15 +289,20 @@ impl Lowerer<'_, '_> {
         }
     }
 
+    fn alone(&self, mem: &Mem) -> bool {
+        mem.base < 8 && self.plan.alone >> mem.base & 1 != 0
+    }
+
     /// Host address and displacement of a flat access by operation `i`.
     fn flat(&mut self, i: usize, mem: &Mem, size: u32, write: bool) -> (Value, i32) {
         let addr = |s: &mut Self| s.offset(mem);
+        let alone = self.alone(mem);
         let Some(&(g, lo)) = self.groups.of.get(&i) else {
             if let Some((_, at)) = self.rmw.filter(|(m, _)| write && m == mem) {
                 return (at, 0);
             }
             let a = addr(self);
-            let at = self.check(a, size, write);
+            let at = self.check(a, size, write, alone);
             if write {
                 self.rmw = Some((*mem, at));
             }
@@ -323,7 +328,7 @@ impl Lowerer<'_, '_> {
             let a = self.b.ins().iadd_imm_s(a, i64::from(from) - i64::from(lo));
             self.b.ins().uextend(I64, a)
         };
-        let at = self.check(a, (to - from) as u32, write);
+        let at = self.check(a, (to - from) as u32, write, alone);
         self.checked.push(Checked { group: g, from, to, write, at });
         (at, lo - from)
     }
@@ -371,7 +376,7 @@ impl Lowerer<'_, '_> {
             let ok = self.b.ins().icmp_imm_u(IntCC::Equal, low, 0);
             self.leave_unless(ok);
         }
-        self.check(addr, size, write)
+        self.check(addr, size, write, self.alone(mem))
     }
 
     pub(super) fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
