@@ -275,6 +275,7 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
             "helper calls": s.helpers,
             "entries into compiled code": t.entries,
             "regions dropped": t.dropped,
+            "accesses compiled anew to resume": t.resuming,
             "code cache flushes": t.flushes,
             "plans void": t.void,
             "window maps": window.maps,
