@@ -18,6 +18,7 @@
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
+//! | [`sound`] | what can be heard, as steps at guest times |
 //! | [`vga`] | VGA registers, memory, picture; Bochs display interface with linear frame buffer on PCI |
 //!
 //! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,
@@ -39,6 +40,7 @@ pub mod pic;
 pub mod pit;
 pub mod port92;
 pub mod rtc;
+pub mod sound;
 pub mod test_device;
 pub mod uart;
 pub mod vga;

@@ -139,7 +139,16 @@ fn pit() {
     let mut chip = pit::Pit::new(IrqLine::unconnected(), Latch::new());
     hammer(&mut chip, 2, &[0x40, 0x41, 0x42, 0x43, 0x61], |chip, _, now| {
         tick(chip, now);
-        chip.speaker_event();
+    });
+    let mut chip = pit::Pit::new(IrqLine::unconnected(), Latch::new());
+    chip.listen(1000);
+    let mut steps = Vec::new();
+    hammer(&mut chip, 2, &[0x42, 0x43, 0x61], |chip, random, now| {
+        if random.below(16) == 0 {
+            steps.clear();
+            chip.hear(now, &mut steps);
+            assert!(steps.is_sorted_by_key(|step| step.time) && steps.iter().all(|step| step.time <= now));
+        }
     });
 }
 

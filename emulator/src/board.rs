@@ -28,6 +28,7 @@ use ring86_devices::pic::PicPair;
 use ring86_devices::pit::Pit;
 use ring86_devices::port92::Port92;
 use ring86_devices::rtc::{Rtc, RtcInit};
+use ring86_devices::sound::Step;
 use ring86_devices::test_device::{self, TestDevice};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
@@ -111,6 +112,7 @@ pub struct Board {
     /// What the chips ask of the machine.
     pub requests: Requests,
 
+    pit: Shared<Pit>,
     rtc: Shared<Rtc>,
     host_bridge: Shared<HostBridge>,
     power: Shared<PowerManagement>,
@@ -253,6 +255,7 @@ impl Board {
             console: console.clone(),
             debug_exit: debug_exit.clone(),
             requests: requests.clone(),
+            pit: pit.clone(),
             rtc: rtc.clone(),
             host_bridge: host_bridge.clone(),
             power: power.clone(),
@@ -642,6 +645,16 @@ impl Board {
     /// The byte in which software says what a reset is for (CMOS 0Fh); zero is an ordinary reset.
     pub fn shutdown_status(&self) -> u8 {
         self.rtc.lock().cmos()[0x0f]
+    }
+
+    /// What the chips play is kept from now on; a driven speaker has the level `speaker`.
+    pub fn listen(&mut self, speaker: i32) {
+        self.pit.lock().listen(speaker);
+    }
+
+    /// Moves what the chips played up to `now` to `steps`; an output's steps are in order of time.
+    pub fn hear(&mut self, now: Time, steps: &mut Vec<Step>) {
+        self.pit.lock().hear(now, steps);
     }
 
     /// The reset line of the bus: every chip returns to its power-on state.

@@ -12,6 +12,7 @@ use crate::network::{Forward, Net, UserNet};
 use crate::scheduler::ClockKind;
 use crate::serial;
 use crate::session::{self, Options, code};
+use crate::sound;
 use crate::storage::Access;
 use crate::trace::What;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -127,6 +128,12 @@ struct Common {
     /// Where the screen is shown: none, terminal, vnc:[HOST:]PORT[,password-file=F], web:[PORT].
     #[arg(long, value_name = "TARGET", default_value = "none")]
     display: display::Target,
+    /// Where the sound goes: none or wav:FILE.
+    #[arg(long, value_name = "TARGET", default_value = "none")]
+    sound: sound::Target,
+    /// How loud the PC speaker is in it, in per cent.
+    #[arg(long, value_name = "PERCENT", default_value = "25", value_parser = clap::value_parser!(u8).range(0..=100))]
+    speaker_volume: u8,
     /// Port at which a guest ends the run with an exit code (a number, 0x for hexadecimal).
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     debug_exit: Option<u16>,
@@ -294,6 +301,9 @@ impl Common {
         if self.control.is_some() {
             return refused("--control", "would drive one machine of two; give the guest its input on COM1");
         }
+        if self.sound != sound::Target::None {
+            return refused("--sound", "would be played by two machines");
+        }
         if self.net.as_ref().is_some_and(|net| *net != Net::None) || !self.forward.is_empty() {
             return refused("a network", "is not the same twice; leave out --net and --forward");
         }
@@ -362,6 +372,7 @@ impl Common {
         Options {
             serial,
             display: self.display.clone(),
+            sound: sound::Options { target: self.sound.clone(), speaker_volume: self.speaker_volume },
             max_time: self.max_time,
             trace: self.trace.clone(),
             trace_file: self.trace_file.clone(),

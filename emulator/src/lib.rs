@@ -26,6 +26,7 @@ pub mod network;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+pub mod sound;
 pub mod stats;
 pub mod storage;
 pub mod terminal;

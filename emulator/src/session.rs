@@ -9,6 +9,7 @@ use crate::logging::say;
 use crate::machine::{Machine, Outcome};
 use crate::scheduler::Waker;
 use crate::serial::{self, Serial};
+use crate::sound::{self, Sound};
 use crate::stats::{self, Output, Phases, Sampler};
 use crate::terminal::Stop;
 use crate::trace::{Trace, What};
@@ -53,6 +54,8 @@ pub struct Options {
     pub serial: serial::Target,
     /// Where the screen is shown.
     pub display: display::Target,
+    /// What is heard, and where.
+    pub sound: sound::Options,
     /// End after this much guest time.
     pub max_time: Option<Time>,
     /// What to trace.
@@ -232,7 +235,12 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     automation.listen(&options.automation, &machine.waker())?;
     let stop = Stop::on_signals(machine.waker())?;
     let mut counters = Counters::start(options, &machine)?;
-    let ended = connect_and_run(&mut machine, options, &mut automation, &stop, |machine| counters.look(machine));
+    let mut sound = Sound::open(&options.sound, &mut machine)?;
+    let ended = connect_and_run(&mut machine, options, &mut automation, &stop, |machine| {
+        counters.look(machine);
+        sound.as_mut().map_or(Ok(()), |sound| sound.pump(machine))
+    });
+    sound.map_or(Ok(()), |sound| sound.finish(&mut machine))?;
     machine.flush_trace();
     if options.dump_screen {
         print!("{}", machine.screen_text());
@@ -263,7 +271,7 @@ fn connect_and_run(
     options: &Options,
     automation: &mut Automation,
     stop: &Stop,
-    mut look: impl FnMut(&Machine),
+    mut look: impl FnMut(&mut Machine) -> Result<()>,
 ) -> Result<End> {
     let mut serial = Serial::open(&options.serial, machine.waker())?;
     if serial.is_terminal() {
@@ -283,7 +291,7 @@ fn connect_and_run(
         } else {
             machine.slice(limit.min(automation.next()))
         };
-        look(machine);
+        look(machine)?;
         let mut leave = serial.pump(machine)?;
         if let Some(display) = &mut display {
             leave |= display.pump(machine)?;

@@ -5,6 +5,7 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 
+use crate::sound::{Step, Track};
 use crate::{BytePorts, IrqLine, Latch, Time, Timed};
 use counter::Counter;
 use spec::{CLOCK, CONTROL_WORD, COUNTER_0, COUNTER_2, NMI_SC, REFRESH_TICKS, control, nmi_sc, read_back};
@@ -21,13 +22,16 @@ pub struct Pit {
     /// Clock pulses applied so far.
     ticks: u64,
     port_b: u8,
+    speaker: Track,
+    /// The level of a speaker that is driven.
+    amplitude: i32,
 }
 
 impl Pit {
     /// A timer as after power-on. `out0` is counter 0's output; `nmi` is raised by [`Pit::channel_check`] and
     /// [`Pit::system_error`] when port 61h lets them through.
     pub fn new(out0: IrqLine, nmi: Latch) -> Self {
-        Self { out0, nmi, counters: Self::counters(), ticks: 0, port_b: 0 }
+        Self { out0, nmi, counters: Self::counters(), ticks: 0, port_b: 0, speaker: Track::default(), amplitude: 0 }
     }
 
     /// GATE 0 and 1 are tied high; GATE 2 is bit 0 of port 61h.
@@ -39,6 +43,7 @@ impl Pit {
     pub fn reset(&mut self, now: Time) {
         self.advance(now);
         self.set_port_b(0);
+        self.note_speaker(now);
     }
 
     /// The level of a counter's OUT (0 to 2) at `now`; a counter that does not exist is low.
@@ -48,13 +53,50 @@ impl Pit {
     }
 
     /// The level that drives the speaker: counter 2's OUT while speaker data is enabled.
-    pub fn speaker(&mut self, now: Time) -> bool {
-        self.out(now, 2) && self.port_b & nmi_sc::SPKR_DAT_EN != 0
+    fn speaker_level(&self) -> bool {
+        self.counters[2].out && self.port_b & nmi_sc::SPKR_DAT_EN != 0
     }
 
-    /// When counter 2 next does something visible on OUT, for whoever renders the speaker.
-    pub fn speaker_event(&self) -> Option<Time> {
-        self.event(2)
+    /// Whether the speaker is driven at `now`.
+    pub fn speaker(&mut self, now: Time) -> bool {
+        self.advance(now);
+        self.speaker_level()
+    }
+
+    /// Keeps what the speaker plays from now on: 0, or `amplitude` while it is driven.
+    pub fn listen(&mut self, amplitude: i32) {
+        self.amplitude = amplitude;
+        self.speaker.listen();
+    }
+
+    /// Moves what the speaker played up to `now` to `steps`.
+    pub fn hear(&mut self, now: Time, steps: &mut Vec<Step>) {
+        self.advance(now);
+        self.speaker.take(steps);
+    }
+
+    /// Notes down the speaker's level at `time`.
+    fn note_speaker(&mut self, time: Time) {
+        let level = if self.speaker_level() { self.amplitude } else { 0 };
+        self.speaker.set(time, level, level);
+    }
+
+    /// Applies `clocks` pulses to counter 2, the first of them behind pulse `done`. If the speaker is heard, stops at
+    /// each change of OUT to note it down.
+    fn run_speaker(&mut self, done: u64, clocks: u64) {
+        let mut left = clocks;
+        if self.port_b & nmi_sc::SPKR_DAT_EN != 0 {
+            while self.speaker.has_room()
+                && let Some(next) = self.counters[2].next_change().filter(|next| *next <= left)
+            {
+                self.counters[2].run(next);
+                left -= next;
+                if let Some(time) = CLOCK.time_of(done + (clocks - left)) {
+                    self.note_speaker(time);
+                }
+            }
+        }
+        self.counters[2].run(left);
     }
 
     /// IOCHK# was asserted by an expansion card.
@@ -121,14 +163,14 @@ impl Timed for Pit {
         if clocks == 0 {
             return;
         }
-        self.ticks = ticks;
-        let [zero, one, two] = &mut self.counters;
+        let done = std::mem::replace(&mut self.ticks, ticks);
+        let [zero, one, _] = &mut self.counters;
         if zero.run(clocks) {
             self.out0.pulse();
         }
         self.out0.set_level(zero.out);
         one.run(clocks);
-        two.run(clocks);
+        self.run_speaker(done, clocks);
     }
 }
 
@@ -156,5 +198,6 @@ impl BytePorts for Pit {
             _ => {}
         }
         self.out0.set_level(self.counters[0].out);
+        self.note_speaker(now);
     }
 }
