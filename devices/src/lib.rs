@@ -18,7 +18,7 @@
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
-//! | [`sound`] | what can be heard, as steps at guest times |
+//! | [`sound`] | what can be heard, as steps at guest times; YMF262, Sound Blaster 16 |
 //! | [`vga`] | VGA registers, memory, picture; Bochs display interface with linear frame buffer on PCI |
 //!
 //! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,

@@ -10,6 +10,7 @@ use ring86_devices::i8042::{Buttons, Controller, KeyCode, Wiring};
 use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
+use ring86_devices::sound::{opl3, sb16};
 use ring86_devices::{
     BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, Mmio, PciFunction, PortIo, Time,
     Timed, dma, floppy, ide, net, pic, pit, rtc, uart, vga,
@@ -428,4 +429,58 @@ fn rtl8139() {
     card.config_write(0x10, 4, 0xC000);
     card.config_write(4, 2, 7);
     hammer_card(&mut card, &cable, 0xC000, 256, 12);
+}
+
+#[test]
+fn sound_synthesizer() {
+    // Computing what is heard takes its time, so that there are fewer rounds of it.
+    for heard in [false, true] {
+        let mut chip = opl3::Opl3::new();
+        if heard {
+            chip.listen();
+        }
+        let mut random = Random(31);
+        let (mut now, mut steps) = (0, Vec::new());
+        for _ in 0..if heard { ROUNDS / 2 } else { 3 * ROUNDS } {
+            now += if heard { random.below(1 << 16) } else { random.step() % (1 << 40) };
+            match random.below(8) {
+                0 => drop(chip.read8(now, random.below(4) as u16)),
+                n => chip.write8(now, n as u16, random.value() as u8),
+            }
+            chip.hear(now, &mut steps);
+            assert!(steps.is_sorted_by_key(|step| step.time) && steps.iter().all(|step| step.time <= now));
+            steps.clear();
+        }
+    }
+}
+
+#[test]
+fn sound_card() {
+    for heard in [false, true] {
+        let mut card = sb16::SoundBlaster::new(std::array::from_fn(|_| IrqLine::unconnected()));
+        let mut dma = dma::DmaPair::new();
+        if heard {
+            card.listen();
+        }
+        let ports: Vec<u16> = (0x224..0x230).chain([0x22C; 24]).chain(0x330..0x332).collect();
+        let mut steps = Vec::new();
+        for (seed, rounds) in [(32, 0x40), (33, 0x02)] {
+            hammer(&mut card, seed, &ports, |card, random, now| {
+                if random.below(4) == 0 {
+                    let port = [0x0A, 0x0B, 0x0E, 0x02, 0x03, 0xD4, 0xD6, 0xC6, 0x224][random.below(9) as usize];
+                    dma.write8(now, port, random.value() as u8 & !rounds);
+                }
+                tick(card, now);
+                if card.dreq() {
+                    if let Some(channel) = card.dma_channel() {
+                        dma.run(now, &mut Memory, channel, card);
+                    }
+                    card.served();
+                }
+                card.hear(now, &mut steps);
+                steps.clear();
+            });
+            card.reset(u64::MAX >> 4);
+        }
+    }
 }

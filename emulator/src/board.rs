@@ -29,6 +29,7 @@ use ring86_devices::pit::Pit;
 use ring86_devices::port92::Port92;
 use ring86_devices::rtc::{Rtc, RtcInit};
 use ring86_devices::sound::Step;
+use ring86_devices::sound::sb16::SoundBlaster;
 use ring86_devices::test_device::{self, TestDevice};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
@@ -47,6 +48,8 @@ mod irq {
     pub const CLOCK: usize = 8;
     pub const ACPI: usize = 9;
     pub const NE2000: usize = 10;
+    /// Of which the Sound Blaster's mixer chooses one.
+    pub const SOUND: [usize; 4] = [9, 5, 7, 10];
     pub const MOUSE: usize = 12;
     pub const IDE: [usize; 2] = [14, 15];
 }
@@ -113,6 +116,7 @@ pub struct Board {
     pub requests: Requests,
 
     pit: Shared<Pit>,
+    sound: Shared<SoundBlaster>,
     rtc: Shared<Rtc>,
     host_bridge: Shared<HostBridge>,
     power: Shared<PowerManagement>,
@@ -135,6 +139,9 @@ pub struct Board {
     network_memory: Option<(u64, u64)>,
     /// Where the display adapter's registers lie in memory.
     display_registers: Option<u64>,
+    /// Table numbers of the sound card and of the DMA controllers, which see each other's accesses in order.
+    sound_chip: usize,
+    dma_chip: usize,
     /// Table numbers of the first and last chip that may start a DMA transfer when accessed.
     movers: RangeInclusive<usize>,
     layout: Arc<Layout>,
@@ -219,6 +226,7 @@ impl Board {
         let com = COM.map(|(_, irq)| Shared::new(Uart::new(line(irq))));
         let dma = Shared::new(DmaPair::new());
         let vga = Shared::new(Vga::with_ram(Box::new(layout.video_ram())));
+        let sound = Shared::new(SoundBlaster::new(irq::SOUND.map(line)));
         let console = Shared::new(DebugConsole::new());
         let debug_exit = Shared::new(DebugExit::new());
 
@@ -256,6 +264,7 @@ impl Board {
             debug_exit: debug_exit.clone(),
             requests: requests.clone(),
             pit: pit.clone(),
+            sound: sound.clone(),
             rtc: rtc.clone(),
             host_bridge: host_bridge.clone(),
             power: power.clone(),
@@ -271,6 +280,8 @@ impl Board {
             network_chip: 0,
             network_memory: None,
             display_registers: None,
+            sound_chip: 0,
+            dma_chip: 0,
             movers: 0..=0,
             layout: Arc::clone(layout),
             a20,
@@ -289,6 +300,7 @@ impl Board {
         }
         let first = board.chips.len() + 1;
         board.add("8237A", &dma, |c, _| c.reset(), &[0x00..=0x0f, 0x80..=0x8f, 0xc0..=0xdf]);
+        board.dma_chip = board.chips.len();
         board.add_timed("82077AA", &floppy, |c, _| c.reset(), &[0x3f0..=0x3f5, 0x3f7..=0x3f7]);
         board.add("PIIX3 IDE", &ide, |c, _| c.reset(), &[]);
         board.ide_chip = board.chips.len();
@@ -296,6 +308,13 @@ impl Board {
             board.add_timed("network card", card, |c, _| c.card().reset(), &[]);
             board.network_chip = board.chips.len();
         }
+        board.add_timed(
+            "Sound Blaster 16",
+            &sound,
+            |c, now| c.reset(now),
+            &[0x220..=0x22f, 0x330..=0x331, 0x388..=0x38b],
+        );
+        board.sound_chip = board.chips.len();
         board.movers = first..=board.chips.len();
         board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df, 0x1ce..=0x1d1]);
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
@@ -423,6 +442,26 @@ impl Board {
         }
     }
 
+    /// Fetches the samples that the sound card should have by now.
+    fn run_sound_dma(&mut self, now: Time) {
+        let mut sound = self.sound.lock();
+        sound.advance(now);
+        if sound.dreq() {
+            if let Some(channel) = sound.dma_channel() {
+                self.dma.lock().run(now, &mut self.memory, channel, &mut *sound);
+            }
+            sound.served();
+        }
+    }
+
+    /// What has to happen before chip number `chip` is accessed: the guest finds the count of its DMA channel, and
+    /// changes what is played, as of now.
+    fn before_access(&mut self, now: Time, chip: usize) {
+        if chip + 1 == self.dma_chip || chip + 1 == self.sound_chip {
+            self.run_sound_dma(now);
+        }
+    }
+
     /// Performs the DMA transfers that wait.
     fn run_dma(&mut self, now: Time) {
         let mut floppy = self.floppy.lock();
@@ -440,6 +479,7 @@ impl Board {
             ide.insert_disc(channel, unit, None);
         }
         drop(ide);
+        self.run_sound_dma(now);
         if let Some(network) = &self.network {
             let mut network = network.lock();
             if network.card().dma_pending() {
@@ -517,6 +557,7 @@ impl Board {
             return (value, event);
         }
         let Some(i) = self.chip_at(port) else { return (open_bus(size), None) };
+        self.before_access(now, i);
         let value = self.chips[i].io.port_read(now, port, size);
         if self.movers.contains(&(i + 1)) {
             self.run_dma(now);
@@ -533,6 +574,7 @@ impl Board {
             });
         }
         let i = self.chip_at(port)?;
+        self.before_access(now, i);
         self.chips[i].io.port_write(now, port, size, value);
         if self.movers.contains(&(i + 1)) {
             self.run_dma(now);
@@ -650,11 +692,13 @@ impl Board {
     /// What the chips play is kept from now on; a driven speaker has the level `speaker`.
     pub fn listen(&mut self, speaker: i32) {
         self.pit.lock().listen(speaker);
+        self.sound.lock().listen();
     }
 
     /// Moves what the chips played up to `now` to `steps`; an output's steps are in order of time.
     pub fn hear(&mut self, now: Time, steps: &mut Vec<Step>) {
         self.pit.lock().hear(now, steps);
+        self.sound.lock().hear(now, steps);
     }
 
     /// The reset line of the bus: every chip returns to its power-on state.

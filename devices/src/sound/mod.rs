@@ -4,6 +4,9 @@
 //! the guest time of it while somebody listens ([`Track::listen`]); otherwise nothing is computed and nothing kept. No
 //! chip is woken for being heard: whoever listens asks often enough, and the chip catches up then.
 
+pub mod opl3;
+pub mod sb16;
+
 use crate::Time;
 
 /// Most steps kept between two looks, more than any output makes in a twentieth of a second. What comes later is lost:
