@@ -19,6 +19,7 @@
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
 //! | [`sound`] | what can be heard, as steps at guest times; YMF262, Sound Blaster 16 |
+//! | [`parallel`], [`game_port`] | printer port; joystick port |
 //! | [`vga`] | VGA registers, memory, picture; Bochs display interface with linear frame buffer on PCI |
 //!
 //! Each chip is a folder: `spec` (register names from the datasheet, source on the first line), behaviour,
@@ -31,10 +32,12 @@ pub mod clock;
 pub mod debug;
 pub mod dma;
 pub mod floppy;
+pub mod game_port;
 pub mod i8042;
 pub mod ide;
 pub mod net;
 mod once;
+pub mod parallel;
 pub mod pci;
 pub mod pic;
 pub mod pit;

@@ -13,7 +13,7 @@ use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::sound::{opl3, sb16};
 use ring86_devices::{
     BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, Mmio, PciFunction, PortIo, Time,
-    Timed, dma, floppy, ide, net, pic, pit, rtc, uart, vga,
+    Timed, dma, floppy, game_port, ide, net, parallel, pic, pit, rtc, uart, vga,
 };
 
 /// A small generator of repeatable pseudo-random numbers (xorshift64*).
@@ -482,5 +482,26 @@ fn sound_card() {
             });
             card.reset(u64::MAX >> 4);
         }
+    }
+}
+
+#[test]
+fn parallel_and_game_port() {
+    for seed in 34..38 {
+        let mut chip = parallel::ParallelPort::new(IrqLine::unconnected());
+        if seed % 2 == 0 {
+            chip.connect_printer();
+        }
+        hammer(&mut chip, seed, &[0x378, 0x379, 0x37A], |chip, random, _| {
+            if random.below(1000) == 0 {
+                chip.take_printed();
+            }
+        });
+        let mut chip = game_port::GamePort::new();
+        hammer(&mut chip, seed, &[0x201], |chip, random, _| {
+            let axes = [random.next() as i16, random.next() as i16];
+            let stick = game_port::Joystick { axes, buttons: [random.below(2) == 0; 2] };
+            chip.set(random.below(3) as usize, (random.below(4) != 0).then_some(stick));
+        });
     }
 }

@@ -15,11 +15,13 @@ use ring86_devices::clock::earliest;
 use ring86_devices::debug::{DebugConsole, DebugExit};
 use ring86_devices::dma::DmaPair;
 use ring86_devices::floppy::FloppyController;
+use ring86_devices::game_port::GamePort;
 use ring86_devices::i8042::{self, Controller};
 use ring86_devices::ide::IdeController;
 use ring86_devices::net::dp8390::{Ne2000, Rtl8029};
 use ring86_devices::net::rtl8139::Rtl8139;
 use ring86_devices::net::{NetPort, Nic};
+use ring86_devices::parallel::ParallelPort;
 use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
@@ -45,6 +47,7 @@ mod irq {
     pub const COM2_COM4: usize = 3;
     pub const COM1_COM3: usize = 4;
     pub const FLOPPY: usize = 6;
+    pub const PARALLEL: usize = 7;
     pub const CLOCK: usize = 8;
     pub const ACPI: usize = 9;
     pub const NE2000: usize = 10;
@@ -104,6 +107,10 @@ pub struct Board {
     pub pic: Shared<PicPair>,
     /// COM1 to COM4.
     pub com: [Shared<Uart>; 4],
+    /// LPT1.
+    pub parallel: Shared<ParallelPort>,
+    /// Joysticks.
+    pub game_port: Shared<GamePort>,
     /// Keyboard and mouse controller, for host input.
     pub keyboard: Shared<Controller>,
     /// The display adapter.
@@ -226,6 +233,8 @@ impl Board {
         let com = COM.map(|(_, irq)| Shared::new(Uart::new(line(irq))));
         let dma = Shared::new(DmaPair::new());
         let vga = Shared::new(Vga::with_ram(Box::new(layout.video_ram())));
+        let parallel = Shared::new(ParallelPort::new(line(irq::PARALLEL)));
+        let game_port = Shared::new(GamePort::new());
         let sound = Shared::new(SoundBlaster::new(irq::SOUND.map(line)));
         let console = Shared::new(DebugConsole::new());
         let debug_exit = Shared::new(DebugExit::new());
@@ -258,6 +267,8 @@ impl Board {
         let mut board = Board {
             pic: pic.clone(),
             com: com.clone(),
+            parallel: parallel.clone(),
+            game_port: game_port.clone(),
             keyboard: keyboard.clone(),
             vga: vga.clone(),
             console: console.clone(),
@@ -298,6 +309,8 @@ impl Board {
         for (uart, (base, _)) in com.iter().zip(COM) {
             board.add_timed("16550A", uart, |c, _| c.reset(), &[base..=base + 7]);
         }
+        board.add("parallel port", &parallel, |c, _| c.reset(), &[0x378..=0x37a]);
+        board.add("game port", &game_port, |c, _| c.reset(), &[0x201..=0x201]);
         let first = board.chips.len() + 1;
         board.add("8237A", &dma, |c, _| c.reset(), &[0x00..=0x0f, 0x80..=0x8f, 0xc0..=0xdf]);
         board.dma_chip = board.chips.len();

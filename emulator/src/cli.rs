@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::lockstep::Focus;
 use crate::logging::{self, say};
 use crate::network::{Forward, Net, UserNet};
+use crate::printer;
 use crate::scheduler::ClockKind;
 use crate::serial;
 use crate::session::{self, Options, code};
@@ -125,6 +126,9 @@ struct Common {
     /// Where COM1 leads: stdio, none or file:PATH. Default: stdio, or none under --display terminal.
     #[arg(long, value_name = "TARGET")]
     serial: Option<serial::Target>,
+    /// What is at the parallel port: none, or file:PATH for a printer whose paper is that file.
+    #[arg(long, value_name = "TARGET", default_value = "none")]
+    parallel: printer::Target,
     /// Where the screen is shown: none, terminal, vnc:[HOST:]PORT[,password-file=F], web:[PORT].
     #[arg(long, value_name = "TARGET", default_value = "none")]
     display: display::Target,
@@ -301,6 +305,9 @@ impl Common {
         if self.control.is_some() {
             return refused("--control", "would drive one machine of two; give the guest its input on COM1");
         }
+        if self.parallel != printer::Target::None {
+            return refused("--parallel", "would be printed by two machines");
+        }
         if self.sound != sound::Target::None {
             return refused("--sound", "would be played by two machines");
         }
@@ -372,6 +379,7 @@ impl Common {
         Options {
             serial,
             display: self.display.clone(),
+            parallel: self.parallel.clone(),
             sound: sound::Options { target: self.sound.clone(), speaker_volume: self.speaker_volume },
             max_time: self.max_time,
             trace: self.trace.clone(),

@@ -23,6 +23,7 @@ pub mod lockstep;
 pub mod logging;
 pub mod machine;
 pub mod network;
+pub mod printer;
 pub mod scheduler;
 pub mod serial;
 pub mod session;

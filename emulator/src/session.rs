@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::lockstep::{Focus, Lockstep, Maker, Trouble};
 use crate::logging::say;
 use crate::machine::{Machine, Outcome};
+use crate::printer::{self, Printer};
 use crate::scheduler::Waker;
 use crate::serial::{self, Serial};
 use crate::sound::{self, Sound};
@@ -54,6 +55,8 @@ pub struct Options {
     pub serial: serial::Target,
     /// Where the screen is shown.
     pub display: display::Target,
+    /// What is at the parallel port.
+    pub parallel: printer::Target,
     /// What is heard, and where.
     pub sound: sound::Options,
     /// End after this much guest time.
@@ -235,9 +238,11 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     automation.listen(&options.automation, &machine.waker())?;
     let stop = Stop::on_signals(machine.waker())?;
     let mut counters = Counters::start(options, &machine)?;
+    let mut printer = Printer::open(&options.parallel, &mut machine)?;
     let mut sound = Sound::open(&options.sound, &mut machine)?;
     let ended = connect_and_run(&mut machine, options, &mut automation, &stop, |machine| {
         counters.look(machine);
+        printer.as_mut().map_or(Ok(()), |printer| printer.pump(machine))?;
         sound.as_mut().map_or(Ok(()), |sound| sound.pump(machine))
     });
     sound.map_or(Ok(()), |sound| sound.finish(&mut machine))?;
