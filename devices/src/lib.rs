@@ -8,6 +8,8 @@
 //! | module | chip |
 //! |---|---|
 //! | [`pic`] | two 8259A with ELCR |
+//! | [`apic`] | local APIC, 82093AA I/O APIC |
+//! | [`hpet`] | high precision event timers |
 //! | [`pit`] | 8254 and port 61h |
 //! | [`rtc`] | MC146818 with 256 bytes of CMOS |
 //! | [`i8042`] | keyboard controller, keyboard, mouse |
@@ -27,12 +29,14 @@
 //! (a UART, say) look at the low bits only, so the board decides where they sit.
 #![forbid(unsafe_code)]
 
+pub mod apic;
 pub mod capability;
 pub mod clock;
 pub mod debug;
 pub mod dma;
 pub mod floppy;
 pub mod game_port;
+pub mod hpet;
 pub mod i8042;
 pub mod ide;
 pub mod net;

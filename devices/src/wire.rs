@@ -14,6 +14,8 @@ struct Bank {
     drivers: [AtomicU64; MAX_INPUTS],
     /// Inputs that rose since the owner last looked, so that a short low pulse between two looks is not lost.
     rises: AtomicU32,
+    /// Some input has another level than when the owner last looked, or had in between.
+    changed: AtomicBool,
     sources: [AtomicU32; MAX_INPUTS],
 }
 
@@ -33,6 +35,7 @@ impl IrqInputs {
         Self(Arc::new(Bank {
             drivers: std::array::from_fn(|_| AtomicU64::new(0)),
             rises: AtomicU32::new(0),
+            changed: AtomicBool::new(false),
             sources: std::array::from_fn(|_| AtomicU32::new(0)),
         }))
     }
@@ -68,6 +71,12 @@ impl IrqInputs {
         self.0.rises.load(Ordering::Acquire)
     }
 
+    /// Whether some input rose or fell since this was last asked.
+    pub fn take_changed(&self) -> bool {
+        // The plain load first keeps the common case free of a locked instruction.
+        self.0.changed.load(Ordering::Acquire) && self.0.changed.swap(false, Ordering::AcqRel)
+    }
+
     /// Consumes the record of inputs that rose.
     pub fn take_rises(&self) -> u32 {
         self.0.rises.swap(0, Ordering::AcqRel)
@@ -93,9 +102,12 @@ impl Tap {
             Self::Input(Input { bank, input, mask }) => {
                 let drivers = &bank.drivers[*input];
                 if !high {
-                    drivers.fetch_and(!mask, Ordering::AcqRel);
+                    if drivers.fetch_and(!mask, Ordering::AcqRel) == *mask {
+                        bank.changed.store(true, Ordering::Release);
+                    }
                 } else if drivers.fetch_or(*mask, Ordering::AcqRel) == 0 {
                     bank.rises.fetch_or(1 << input, Ordering::AcqRel);
+                    bank.changed.store(true, Ordering::Release);
                 }
             }
             Self::Router { router, mask } => router.drive(*mask, high),
@@ -278,6 +290,9 @@ mod tests {
         assert!(!a.level() && b.level());
         b.set_level(false);
         assert_eq!((bank.levels(), bank.levels16(), bank.rises()), (0, 0, 0));
+        assert!(bank.take_changed() && !bank.take_changed());
+        b.set_level(false);
+        assert!(!bank.take_changed());
     }
 
     #[test]

@@ -12,8 +12,8 @@ use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::sound::{opl3, sb16};
 use ring86_devices::{
-    BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, Mmio, PciFunction, PortIo, Time,
-    Timed, dma, floppy, game_port, ide, net, parallel, pic, pit, rtc, uart, vga,
+    BlockMedia, BytePorts, DmaPeer, GuestMemory, IrqInputs, IrqLine, Latch, Level, Mmio, PciFunction, PortIo, Router,
+    Time, Timed, apic, dma, floppy, game_port, hpet, ide, net, parallel, pic, pit, rtc, uart, vga,
 };
 
 /// A small generator of repeatable pseudo-random numbers (xorshift64*).
@@ -504,4 +504,49 @@ fn parallel_and_game_port() {
             chip.set(random.below(3) as usize, (random.below(4) != 0).then_some(stick));
         });
     }
+}
+
+#[test]
+fn apics_and_hpet() {
+    let inputs = IrqInputs::new();
+    let lines: Vec<_> = (0..24).map(|n| inputs.line(n)).collect();
+    let mut io = apic::IoApic::new(inputs.clone(), 0x00FF_0000);
+    let mut local = apic::LocalApic::new(apic::Generation::P4, apic::Wiring::default());
+    let route = || std::array::from_fn(|n| inputs.line(20 + n));
+    let mut timers = hpet::Hpet::new(hpet::Wiring {
+        legacy: [inputs.line(2), inputs.line(8)],
+        replaced: [Router::new(vec![inputs.line(2)]), Router::new(vec![inputs.line(8)])],
+        routes: [route(), route(), route()],
+    });
+    let mut random = Random(77);
+    let (mut now, mut taken) = (0, 0u64);
+    for _ in 0..ROUNDS {
+        now = random.step().saturating_add(now).min(1 << 62);
+        let size = [1, 2, 4, 4, 4, 4, 8][random.below(7) as usize];
+        let value = u64::from(random.value()) | u64::from(random.value()) << 32;
+        match random.below(8) {
+            0 => lines[random.below(24) as usize].set_level(value & 1 != 0),
+            1 => local.set_base(value & 0xFFFF_F000 | (value & 7).min(1) << 11),
+            2 => local.set_deadline(now, Some(now.saturating_add(value >> 32))),
+            3 | 4 => local.mmio_write(now, random.below(0x410), size, value),
+            5 => io.mmio_write(now, random.below(0x20), size, value & 0x3FFF_FFFF),
+            6 => timers.mmio_write(now, random.below(0x180), size, value),
+            _ => {
+                local.mmio_read(now, random.below(0x1000), size);
+                io.mmio_read(now, random.below(0x1000), size);
+                timers.mmio_read(now, random.below(0x400), size);
+            }
+        }
+        tick(&mut local, now);
+        tick(&mut timers, now);
+        io.service(|message| local.accept(message));
+        local.set_lint0(local.listens_to_lint0().then_some(value & 2 != 0));
+        if local.intr() {
+            taken += u64::from(matches!(local.acknowledge(), apic::Acknowledged::Vector(_)));
+        }
+        if let Some(vector) = local.take_ended() {
+            io.end_of_interrupt(vector);
+        }
+    }
+    assert!(taken > 100, "{taken} interrupts");
 }
