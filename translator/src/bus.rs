@@ -17,6 +17,15 @@ pub trait Bus {
     fn acknowledge(&mut self, retired: u64) -> u8;
     /// The time stamp counter's raw value.
     fn tsc(&mut self, retired: u64) -> u64;
+    /// IA32_APIC_BASE was written: where the local APIC's registers are, and whether it is on. Its page is reached by
+    /// [`Bus::mem_read`] and [`Bus::mem_write`]. Only asked of a CPU with [`crate::Cpu::connect_local_apic`].
+    fn set_apic_base(&mut self, _retired: u64, _base: u64) {}
+    /// The raw time stamp that the local APIC's timer waits for, if it does.
+    fn tsc_deadline(&mut self, _retired: u64) -> Option<u64> {
+        None
+    }
+    /// Makes the local APIC's timer wait for a raw time stamp, or no longer.
+    fn set_tsc_deadline(&mut self, _retired: u64, _deadline: Option<u64>) {}
 }
 
 /// A bus with nothing on it, for tests and conformance runs.

@@ -77,6 +77,8 @@ pub struct Cpu {
     pub(crate) calls: CallCounts,
     pub(crate) activity: Arc<Activity>,
     pub(crate) model: Model,
+    /// The bus holds a local APIC.
+    pub(crate) local_apic: bool,
     pub(crate) mem: Arc<Memory>,
     /// RAM of `mem`.
     pub(crate) ram: Window,
@@ -121,6 +123,7 @@ impl Cpu {
             calls: CallCounts::default(),
             activity: Arc::default(),
             model,
+            local_apic: false,
             ram: mem.ram().window(),
             mem,
             pins,
@@ -157,6 +160,11 @@ impl Cpu {
     /// The model.
     pub fn model(&self) -> Model {
         self.model
+    }
+
+    /// The bus holds a local APIC, which CPUID is to show. Only models from the Pentium on have one.
+    pub fn connect_local_apic(&mut self) {
+        self.local_apic = self.model >= Model::Pentium;
     }
 
     /// Guest memory.

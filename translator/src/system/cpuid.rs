@@ -1,5 +1,6 @@
 //! CPUID (SDM vol. 2): one table of what each model says about itself.
 
+use super::msr::APIC_ENABLE;
 use crate::cpu::Cpu;
 use crate::model::Model;
 use crate::state::slot;
@@ -15,6 +16,8 @@ mod feature {
     pub const PAE: u32 = 1 << 6;
     pub const MCE: u32 = 1 << 7;
     pub const CX8: u32 = 1 << 8;
+    /// A local APIC that is switched on.
+    pub const APIC: u32 = 1 << 9;
     pub const SEP: u32 = 1 << 11;
     pub const MTRR: u32 = 1 << 12;
     pub const PGE: u32 = 1 << 13;
@@ -27,6 +30,8 @@ mod feature {
     pub const FXSR: u32 = 1 << 24;
     pub const SSE: u32 = 1 << 25;
     pub const SSE2: u32 = 1 << 26;
+    /// In ECX: the local APIC's timer has TSC deadline mode.
+    pub const TSC_DEADLINE: u32 = 1 << 24;
     /// Leaf 8000_0001h.
     pub const NX: u32 = 1 << 20;
 }
@@ -90,6 +95,17 @@ impl Cpu {
         self.state.set_gpr(slot::RDX, d.into());
     }
 
+    /// What leaf 1 says of the local APIC in ECX and EDX.
+    fn apic_features(&self) -> [u32; 2] {
+        if !self.local_apic {
+            return [0; 2];
+        }
+        let deadline = if self.model == Model::Max { feature::TSC_DEADLINE } else { 0 };
+        // The Pentium's cannot be switched off by software.
+        let on = self.model == Model::Pentium || self.state.apic_base & APIC_ENABLE != 0;
+        [deadline, if on { feature::APIC } else { 0 }]
+    }
+
     /// What CPUID answers for `leaf`: EAX, EBX, ECX, EDX.
     pub fn cpuid_leaf(&self, leaf: u32) -> [u32; 4] {
         let id = match self.model {
@@ -117,7 +133,11 @@ impl Cpu {
         // Beyond the last leaf Intel's chips answer with the last one.
         match leaf.min(id.leaves) {
             0 => [id.leaves, VENDOR[0], VENDOR[2], VENDOR[1]],
-            1 => [self.model.signature(), id.misc, id.features[0], id.features[1]],
+            1 => {
+                let [c, d] = self.apic_features();
+                // The initial APIC ID, EBX bits 24-31, is 0.
+                [self.model.signature(), id.misc, id.features[0] | c, id.features[1] | d]
+            }
             _ => id.caches,
         }
     }
@@ -142,6 +162,24 @@ mod tests {
             assert_eq!((a, name.as_slice()), (leaves, b"GenuineIntel".as_slice()));
             let [a, _, _, d] = r.cpu.cpuid_leaf(1);
             assert_eq!((a, d), (signature, features), "{model}: {d:08x}");
+        }
+    }
+
+    #[test]
+    fn a_local_apic_shows_while_it_is_on() {
+        for (model, ecx, on, off) in [
+            (Model::I486, 0, 0, 0),
+            (Model::Pentium, 0, 0x200, 0x200),
+            (Model::P3, 0, 0x200, 0),
+            (Model::Max, 1 << 24, 0x200, 0),
+        ] {
+            let mut r = Rig::real(model);
+            let without = r.cpu.cpuid_leaf(1);
+            r.cpu.connect_local_apic();
+            let [_, _, c, d] = r.cpu.cpuid_leaf(1);
+            assert_eq!((c ^ without[2], d ^ without[3]), (ecx, on), "{model}");
+            r.cpu.state.apic_base &= !APIC_ENABLE;
+            assert_eq!(r.cpu.cpuid_leaf(1)[3] ^ without[3], off, "{model}");
         }
     }
 

@@ -38,7 +38,11 @@ const MTRR_FIX4K_C0000: u32 = 0x268;
 const MTRR_FIX4K_F8000: u32 = 0x26f;
 const PAT: u32 = 0x277;
 const MTRR_DEF_TYPE: u32 = 0x2ff;
+const TSC_DEADLINE: u32 = 0x6e0;
 const EFER: u32 = 0xc000_0080;
+
+/// In IA32_APIC_BASE: the local APIC is on.
+pub(super) const APIC_ENABLE: u64 = 1 << 11;
 
 /// Eight variable ranges, fixed ranges, write combining.
 const MTRRCAP_VALUE: u64 = 0x508;
@@ -92,6 +96,23 @@ impl Cpu {
         bus.tsc(self.now()).wrapping_add(self.state.tsc_offset)
     }
 
+    /// IA32_TSC_DEADLINE: the time stamp that the local APIC's timer waits for, 0 for none.
+    fn tsc_deadline(&mut self, bus: &mut dyn Bus) -> u64 {
+        if !self.local_apic {
+            return 0;
+        }
+        // One that falls on a time stamp of 0 would read as none; it is never armed.
+        bus.tsc_deadline(self.now()).map_or(0, |raw| raw.wrapping_add(self.state.tsc_offset))
+    }
+
+    fn set_tsc_deadline(&mut self, bus: &mut dyn Bus, deadline: u64) {
+        let now = self.now();
+        let raw = bus.tsc(now);
+        let ahead = deadline.saturating_sub(raw.wrapping_add(self.state.tsc_offset));
+        bus.set_tsc_deadline(now, (deadline != 0).then_some(raw.saturating_add(ahead)));
+        self.after_device();
+    }
+
     /// The value of an MSR, if the model has it.
     fn msr(&mut self, bus: &mut dyn Bus, n: u32) -> Option<u64> {
         let p6 = self.model >= Model::P3;
@@ -122,6 +143,7 @@ impl Cpu {
             | LASTBRANCHFROMIP..=LASTINTTOIP => 0,
             MISC_ENABLE if max => MISC_ENABLE_VALUE,
             EFER if max => s.efer,
+            TSC_DEADLINE if max && self.local_apic => self.tsc_deadline(bus),
             _ => *s.mtrr.get(mtrr_index(n)?)?,
         })
     }
@@ -134,14 +156,23 @@ impl Cpu {
             TIME_STAMP_COUNTER => {
                 // Only the low half can be written before family 15.
                 let v = if max { v } else { v & 0xffff_ffff };
+                let deadline = self.tsc_deadline(bus);
                 self.state.tsc_offset = v.wrapping_sub(bus.tsc(self.now()));
+                if deadline != 0 {
+                    self.set_tsc_deadline(bus, deadline);
+                }
             }
             P5_MC_ADDR | P5_MC_TYPE => {}
             _ if !p6 => return None,
             // Base in bits 12-35, enable, and the bootstrap bit, which cannot be written.
             APIC_BASE if v & !(PHYS & !0xfff | 0x900) == 0 => {
                 self.state.apic_base = v & !0x100 | self.state.apic_base & 0x100;
+                if self.local_apic {
+                    bus.set_apic_base(self.now(), self.state.apic_base);
+                    self.after_device();
+                }
             }
+            TSC_DEADLINE if max && self.local_apic => self.set_tsc_deadline(bus, v),
             SYSENTER_CS => self.state.sysenter_cs = v & 0xffff_ffff,
             SYSENTER_ESP => self.state.sysenter_esp = v & 0xffff_ffff,
             SYSENTER_EIP => self.state.sysenter_eip = v & 0xffff_ffff,
