@@ -3,6 +3,7 @@
 //! This file is the one place that says so. A chip knows no bus; what reaches one in another way than by port (the
 //! interrupt acknowledge, host input, the memory window) goes through the handles at the top of [`Board`].
 
+use crate::apics::Apics;
 use crate::boot::HANDOFF_PORT;
 use crate::bus::Dma;
 use crate::config::MachineConfig;
@@ -10,6 +11,7 @@ use crate::drives::{CD_PLACE, Drives, Unit};
 use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
 use crate::network::{CardEnd, CardModel, UserNet};
 use crate::storage::Image;
+use ring86_devices::apic::Acknowledged;
 use ring86_devices::capability::Shared;
 use ring86_devices::clock::earliest;
 use ring86_devices::debug::{DebugConsole, DebugExit};
@@ -115,6 +117,8 @@ pub struct Board {
     pub keyboard: Shared<Controller>,
     /// The display adapter.
     pub vga: Shared<Vga>,
+    /// Local APIC, I/O APIC and HPET, if the machine has them.
+    pub apics: Option<Apics>,
     /// Characters written to port E9h.
     pub console: Shared<DebugConsole>,
     /// The debug-exit device; connected only if the configuration gives it a port.
@@ -197,6 +201,13 @@ fn network_card(net: &UserNet, cable: Box<dyn NetPort>, isa: IrqLine, pirq: IrqL
     }
 }
 
+/// The interrupt of pin A of PCI slot `device`: to the ISA bridge's router, and to the I/O APIC.
+fn pci_interrupt(bridge: &IsaBridge, apics: Option<&Apics>, device: u8) -> IrqLine {
+    let input = pci::pirq_of(device, 1);
+    let routed = bridge.pirq(input);
+    apics.map_or(routed.clone(), |apics| IrqLine::joined(&[routed, apics.pirq_line(input)]))
+}
+
 /// Whether a program may drive ISA interrupt line `n` through the test device: not the cascade's.
 fn test_device_drives(n: usize) -> bool {
     n != 2
@@ -212,7 +223,8 @@ impl Board {
     /// `cable` is what the network card is plugged into, if there is to be one.
     pub fn new(config: &MachineConfig, layout: &Arc<Layout>, pins: Arc<Pins>, cable: Option<CardEnd>) -> Self {
         let inputs = IrqInputs::new();
-        let line = |n| inputs.line(n);
+        let apics = Apics::new(config.model, &inputs).filter(|_| config.apic);
+        let line = |n| apics.as_ref().map_or_else(|| inputs.line(n), |apics| apics.isa_line(n));
         let requests = Requests::default();
         // One gate with two handles: the 8042 and port 92h, whoever wrote last.
         let gate = Level::new(true);
@@ -255,7 +267,7 @@ impl Board {
         let network = cable.map(|cable| {
             let net = config.network.clone().unwrap_or_default();
             let (device, function) = slot::NETWORK;
-            let pirq = isa_bridge.lock().pirq(pci::pirq_of(device, 1));
+            let pirq = pci_interrupt(&isa_bridge.lock(), apics.as_ref(), device);
             let card = Shared::new(network_card(&net, Box::new(cable), line(irq::NE2000), pirq));
             if net.model != CardModel::Ne2kIsa {
                 bus.insert(device, function, Box::new(card.clone()));
@@ -265,6 +277,7 @@ impl Board {
         let pci = Shared::new(bus);
 
         let mut board = Board {
+            apics: None,
             pic: pic.clone(),
             com: com.clone(),
             parallel: parallel.clone(),
@@ -354,6 +367,7 @@ impl Board {
             let handoff = Shared::new(Handoff(requests.handoff));
             board.add("boot handoff", &handoff, |_, _| {}, &[HANDOFF_PORT..=HANDOFF_PORT]);
         }
+        board.apics = apics;
         board.follow_pci();
         board
     }
@@ -623,12 +637,16 @@ impl Board {
 
     /// The interrupt acknowledge cycle.
     pub fn acknowledge(&mut self, _now: Time) -> u8 {
-        self.pic.lock().acknowledge()
+        match self.apics.as_mut().map(Apics::acknowledge) {
+            Some(Acknowledged::Vector(vector)) => vector,
+            Some(Acknowledged::External) | None => self.pic.lock().acknowledge(),
+        }
     }
 
     /// When a chip next wants attention.
     pub fn next_event(&self) -> Option<Time> {
-        self.chips.iter().filter_map(|c| c.timed.as_ref()).fold(None, |e, t| earliest(e, t.next_event()))
+        let apics = self.apics.as_ref().and_then(Timed::next_event);
+        self.chips.iter().filter_map(|c| c.timed.as_ref()).fold(apics, |e, t| earliest(e, t.next_event()))
     }
 
     /// Changes the disk in floppy drive 0 or 1.
@@ -669,13 +687,20 @@ impl Board {
                 timed.advance(now);
             }
         }
+        if let Some(apics) = &mut self.apics {
+            apics.advance(now);
+        }
         self.run_dma(now);
         self.drive_pins();
     }
 
     /// Carries the chips' outputs to the CPU's pins; [`pins::EXIT`] asks for the machine's attention.
     pub fn drive_pins(&mut self) {
-        let intr = self.pic.lock().intr();
+        let pic = || self.pic.lock().intr();
+        let intr = match &mut self.apics {
+            Some(apics) => apics.drive(&self.pins, pic),
+            None => pic(),
+        };
         if intr != (self.pins.get() & pins::INTR != 0) {
             self.pins.set_intr(intr);
         }
@@ -683,7 +708,9 @@ impl Board {
         let requests = &self.requests;
         if requests.nmi.is_raised() && !self.rtc.lock().nmi_masked() {
             requests.nmi.take();
-            self.pins.raise(pins::NMI);
+            if self.apics.as_mut().is_none_or(Apics::nmi) {
+                self.pins.raise(pins::NMI);
+            }
         }
         let stop = requests.reset.is_raised() || requests.power_off.is_raised() || requests.handoff.is_raised();
         if stop || self.debug_exit.lock().status().is_some() {
@@ -691,8 +718,12 @@ impl Board {
         }
     }
 
-    /// Lets address line 20 through, as a reset of the processor needs to find its first instruction.
-    pub fn open_a20(&mut self) {
+    /// What a reset of the processor alone does: its APIC is reset with it, and address line 20 passes, so that it finds
+    /// its first instruction.
+    pub fn reset_processor(&mut self) {
+        if let Some(apics) = &mut self.apics {
+            apics.reset_processor();
+        }
         self.a20[0].set(true);
         self.drive_pins();
     }
@@ -718,6 +749,9 @@ impl Board {
     pub fn reset(&mut self, now: Time) {
         for reset in &mut self.resets {
             reset(now);
+        }
+        if let Some(apics) = &mut self.apics {
+            apics.reset(now);
         }
         self.follow_pci();
         self.drive_pins();

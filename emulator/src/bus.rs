@@ -3,7 +3,7 @@
 use crate::board::Board;
 use crate::scheduler::Clock;
 use crate::trace::Trace;
-use ring86_devices::{GuestMemory, Mmio, Time};
+use ring86_devices::{GuestMemory, Mmio, Time, Timed};
 use ring86_translator::activity::{Activity, Doing};
 use ring86_translator::pins::{self, Pins};
 use ring86_translator::{Bus, Memory};
@@ -115,7 +115,12 @@ impl Bus for SystemBus {
 
     fn mem_read(&mut self, retired: u64, addr: u64, size: u8) -> u64 {
         let before = self.activity.enter(Doing::Device);
-        let value = if self.board.network_claims(addr) {
+        let value = if let Some(apics) = self.board.apics.as_mut().filter(|apics| apics.claims(addr)) {
+            let value = apics.read(self.clock.now(retired), addr, size);
+            let event = apics.next_event();
+            self.after(event);
+            value
+        } else if self.board.network_claims(addr) {
             let (value, event) = self.board.network_read(self.clock.now(retired), addr, size);
             self.after(event);
             value
@@ -140,7 +145,11 @@ impl Bus for SystemBus {
             self.trace.memory(now, "store", addr, size, value);
         }
         self.note(retired, "store", addr, size, value);
-        if self.board.network_claims(addr) {
+        if let Some(apics) = self.board.apics.as_mut().filter(|apics| apics.claims(addr)) {
+            apics.write(self.clock.now(retired), addr, size, value);
+            let event = apics.next_event();
+            self.after(event);
+        } else if self.board.network_claims(addr) {
             let event = self.board.network_write(self.clock.now(retired), addr, size, value);
             self.after(event);
         } else if self.board.display_claims(addr) {
@@ -164,6 +173,28 @@ impl Bus for SystemBus {
 
     fn tsc(&mut self, retired: u64) -> u64 {
         self.clock.tsc(self.clock.now(retired))
+    }
+
+    fn set_apic_base(&mut self, retired: u64, base: u64) {
+        self.note(retired, "apic base", base, 8, 0);
+        if let Some(apics) = &mut self.board.apics {
+            apics.set_base(base);
+        }
+        self.after(None);
+    }
+
+    fn tsc_deadline(&mut self, _retired: u64) -> Option<u64> {
+        self.board.apics.as_ref()?.deadline().map(|time| self.clock.tsc(time))
+    }
+
+    fn set_tsc_deadline(&mut self, retired: u64, deadline: Option<u64>) {
+        self.note(retired, "deadline", deadline.unwrap_or(0), 8, 0);
+        let (now, time) = (self.clock.now(retired), deadline.map(|tsc| self.clock.time_of_tsc(tsc)));
+        let event = self.board.apics.as_mut().and_then(|apics| {
+            apics.set_deadline(now, time);
+            apics.next_event()
+        });
+        self.after(event);
     }
 }
 

@@ -114,6 +114,9 @@ struct Common {
     /// Name regions of compiled code for Linux's perf, in /tmp/perf-PID.map.
     #[arg(long)]
     perf_map: bool,
+    /// Local APIC, I/O APIC and HPET: with the processors that had a local APIC (pentium, p3, max), or never.
+    #[arg(long, value_enum, default_value = "auto")]
+    apic: ApicKind,
     /// How often the interpreter runs a block before it is compiled.
     #[arg(long, value_name = "N", hide = true)]
     hot: Option<u32>,
@@ -188,6 +191,14 @@ struct Common {
     /// Take the same commands from 'ring86 control', at a Unix socket with this name or path.
     #[arg(long, value_name = "NAME")]
     control: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ApicKind {
+    /// As the processor model has it.
+    Auto,
+    /// The 8259A alone.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -364,6 +375,7 @@ impl Common {
             Some(Net::None) if self.forward.is_empty() => None,
             Some(Net::None) => return Err(Error::new("--forward needs a network; leave out --net none")),
         };
+        config.apic = self.apic == ApicKind::Auto;
         config.debug_exit = self.debug_exit;
         config.reboot = !self.no_reboot;
         config.reset_on_triple_fault = self.triple_fault == TripleFault::Reset;

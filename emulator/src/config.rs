@@ -107,6 +107,8 @@ pub struct MachineConfig {
     /// A shutdown of the processor (triple fault) resets it, as on a PC's board; otherwise it ends the run with a
     /// report.
     pub reset_on_triple_fault: bool,
+    /// Local APIC, I/O APIC and HPET, with processor models that had a local APIC.
+    pub apic: bool,
     /// Runs in place of the firmware: at most 64 KiB that end at 1 MiB and at 4 GiB. There is no payload then.
     pub rom: Option<Vec<u8>>,
     /// What software under test reports through.
@@ -137,6 +139,7 @@ impl MachineConfig {
             network: None,
             reboot: true,
             reset_on_triple_fault: false,
+            apic: true,
             rom: None,
             test_ports: TestPorts::default(),
         }

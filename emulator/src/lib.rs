@@ -4,6 +4,7 @@
 //! what the CPU sees of the board; [`scheduler`] is guest time; [`layout`] is the physical address space; [`boot`]
 //! starts kernels. [`session`] connects a machine to the user's terminal and files, and [`cli`] is the command line.
 
+pub mod apics;
 pub mod automation;
 pub mod board;
 pub mod boot;

@@ -96,6 +96,9 @@ impl Machine {
         // From here on the drives own the images: one that is taken out is closed.
         config.drives = Drives::default();
         let mut cpu = Cpu::new(config.model, Arc::clone(layout.memory()), Arc::clone(&pins));
+        if board.apics.is_some() {
+            cpu.connect_local_apic();
+        }
         config.engine.apply(&mut cpu)?;
         let kvm = match config.engine {
             Engine::Kvm => Some(Kvm::new(&cpu)?),
@@ -342,7 +345,7 @@ impl Machine {
             self.bus.board.reset(now);
             self.layout.reset();
         }
-        self.bus.board.open_a20();
+        self.bus.board.reset_processor();
         self.cpu.reset();
         self.kvm.iter_mut().for_each(Kvm::changed);
         self.halted = false;

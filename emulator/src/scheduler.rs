@@ -78,6 +78,11 @@ impl Clock {
         now
     }
 
+    /// The guest time at which the time stamp counter reaches `tsc`.
+    pub fn time_of_tsc(&self, tsc: u64) -> Time {
+        tsc
+    }
+
     /// How many instructions to run so as to arrive at guest time `until`; at least one.
     pub fn budget(&self, now: Time, until: Time) -> u64 {
         let span = until.saturating_sub(now).min(MAX_SLICE);
@@ -147,6 +152,7 @@ mod tests {
         assert_eq!(clock.budget(0, u64::MAX), MAX_SLICE / NS_PER_INSTRUCTION);
         assert_eq!(clock.idle(0, 1_000), 100);
         assert_eq!(clock.tsc(clock.now(1)), TSC_HZ / 100_000_000);
+        assert_eq!(clock.time_of_tsc(clock.tsc(12_345)), 12_345);
     }
 
     #[test]

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Where Intel's processors want three pages for real mode under KVM; no RAM, ROM or chip is there.
 const TSS_ADDRESS: usize = 0xfffb_d000;
+/// CPUID leaf 1, ECX: the local APIC's timer has TSC deadline mode.
+const TSC_DEADLINE: u32 = 1 << 24;
 /// The A20 gate's address line.
 const A20: u64 = 1 << 20;
 /// KVM_INTERRUPT, `_IOW(KVMIO, 86h, struct kvm_interrupt)`.
@@ -103,6 +105,10 @@ impl Kvm {
                 let can = host.as_slice().iter().find(|e| e.function == function);
                 ecx &= can.map_or(0, |e| e.ecx);
                 edx &= can.map_or(0, |e| e.edx);
+            }
+            if function == 1 {
+                // The local APIC is the board's, which does not see the register of TSC deadline mode.
+                ecx &= !TSC_DEADLINE;
             }
             list.push(kvm_cpuid_entry2 { function, eax, ebx, ecx, edx, ..kvm_cpuid_entry2::default() });
         }
