@@ -21,7 +21,7 @@ use ring86_devices::i8042::{Buttons, KeyCode};
 use ring86_devices::vga::{Frame, TextScreen};
 use ring86_translator::activity::Doing;
 use ring86_translator::state::eflags;
-use ring86_translator::{Cpu, Exit, Pins, Stats, TripleFault, pins};
+use ring86_translator::{Cpu, Exit, Model, Pins, Stats, TripleFault, pins};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,7 +88,9 @@ impl Machine {
         }
         // A shorter ROM lies at the end, where the processor starts.
         let replaced = config.rom.as_ref().map(|rom| [vec![0xff; 0x1_0000 - rom.len()], rom.clone()].concat());
-        let bios = replaced.as_deref().unwrap_or_else(|| ring86_firmware::bios_image());
+        let has_apic = config.apic && config.model >= Model::Pentium;
+        let own = if has_apic { ring86_firmware::bios_image } else { ring86_firmware::bios_image_without_apic };
+        let bios = replaced.as_deref().unwrap_or_else(own);
         let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
         let network = config.network.as_ref().map(|net| Network::new(net, Arc::clone(&pins))).transpose()?;
         let cable = network.as_ref().map(Network::card_end);

@@ -15,13 +15,14 @@ use support::wait;
 const PROMPT: &str = "~ # ";
 const ROOT_PROMPT: &str = "/ # ";
 
-fn boot(kernel: &str, entry: Entry) -> Option<Machine> {
+fn boot(kernel: &str, entry: Entry, append: &str) -> Option<Machine> {
     let (kernel, initrd) = (guest(kernel)?, guest("initrd-busybox.cpio.gz")?);
     let bytes = fs::read(&kernel).expect("the kernel is readable");
     let initrd = ("initrd".to_owned(), fs::read(initrd).expect("the initial RAM disk is readable"));
     let mut config = MachineConfig::new();
     config.ram = 128 << 20;
-    let payload = image::kernel("kernel", &bytes, "console=ttyS0 panic=-1", Some(initrd), entry);
+    let append = format!("console=ttyS0 panic=-1 {append}");
+    let payload = image::kernel("kernel", &bytes, &append, Some(initrd), entry);
     config.payload = Some(payload.expect("the kernel is a good one"));
     config.reboot = false;
     Some(support::machine(config))
@@ -40,12 +41,20 @@ fn shell(machine: &mut Machine, command: &str) -> String {
     String::from_utf8_lossy(&machine.serial_output()[from..]).into_owned()
 }
 
+/// Where the kernel says that its interrupts come from.
+fn controllers(machine: &mut Machine) -> String {
+    shell(machine, "[ -e /proc/interrupts ] || mount -t proc proc /proc; cat /proc/interrupts")
+}
+
 fn session(kernel: &str, release: &str, entry: Entry) {
-    let Some(mut machine) = boot(kernel, entry) else { return };
+    let Some(mut machine) = boot(kernel, entry, "") else { return };
     wait(&mut machine, "a shell prompt", 120, |m| at_prompt(m, 0));
     let text = machine.serial_text();
     assert!(text.contains("ring86-init-ready"), "{text}");
     assert!(!text.contains("BUG:") && !text.contains("Oops"), "{text}");
+    assert!(text.contains("hpet0: at MMIO 0xfed00000"), "{text}");
+    let interrupts = controllers(&mut machine);
+    assert!(interrupts.contains("IO-APIC") && !interrupts.contains("XT-PIC"), "{interrupts}");
     let uname = shell(&mut machine, "uname -rm");
     assert!(uname.contains(release) && uname.contains("i686"), "{uname}");
     let sum = shell(&mut machine, "i=0; s=0; while [ $i -lt 1000 ]; do i=$((i+1)); s=$((s+i*i)); done; echo s=$s");
@@ -73,9 +82,17 @@ fn the_686_pae_kernel() {
 #[test]
 fn the_686_kernel_by_its_32_bit_entry() {
     // The zero page made here in place of the set-up code: the memory map and the text screen are in it.
-    let Some(mut machine) = boot("vmlinuz-686", Entry::Protected) else { return };
+    let Some(mut machine) = boot("vmlinuz-686", Entry::Protected, "") else { return };
     let enabled = |m: &mut Machine| m.serial_text().contains("console [ttyS0] enabled");
     wait(&mut machine, "the kernel's first lines", 120, enabled);
     let text = machine.serial_text();
     assert!(text.contains("[mem 0x0000000000100000-0x0000000007ffffff] usable") && text.contains("Memory: "), "{text}");
+}
+
+#[test]
+fn the_686_kernel_without_the_apics() {
+    let Some(mut machine) = boot("vmlinuz-686", Entry::Real, "noapic nolapic") else { return };
+    wait(&mut machine, "a shell prompt", 120, |m| at_prompt(m, 0));
+    let interrupts = controllers(&mut machine);
+    assert!(interrupts.contains("XT-PIC") && !interrupts.contains("IO-APIC"), "{interrupts}");
 }

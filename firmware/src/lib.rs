@@ -38,6 +38,17 @@ pub fn bios_image() -> &'static [u8] {
     &images().bios
 }
 
+/// [`bios_image`] for a machine without local APIC, I/O APIC and HPET: its tables describe none.
+#[must_use]
+pub fn bios_image_without_apic() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut image = bios_image().to_vec();
+        tables::place(&mut image, false);
+        image
+    })
+}
+
 /// The VGA BIOS as an option ROM of 32 KiB for C0000h: 55h AAh header, checksum, entry at offset 3.
 #[must_use]
 pub fn vga_bios_image() -> &'static [u8] {
@@ -98,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_without_apics_is_told_of_none() {
+        let (with, without) = (bios_image(), bios_image_without_apic());
+        let has = |image: &[u8], text: &[u8]| image.windows(4).any(|word| word == text);
+        for signature in [b"_MP_", b"APIC", b"HPET", b"PICM"] {
+            assert!(has(&with[0xd000..0xe000], signature) && !has(&without[0xd000..0xe000], signature));
+        }
+        for signature in [b"RSDT", b"FACP", b"DSDT", b"$PIR", b"_SM_"] {
+            assert!(has(with, signature) && has(without, signature));
+        }
+        assert!(with[..0xd000] == without[..0xd000] && with[0xe000..] == without[0xe000..]);
+    }
+
+    #[test]
     fn video_bios_is_an_option_rom() {
         let video = vga_bios_image();
         assert_eq!(video[..3], [0x55, 0xaa, 64]);
@@ -116,6 +140,9 @@ mod tests {
         assert_eq!(&bios[rsdt as usize - 0xf_0000..][..4], b"RSDT");
         let routing = find(b"$PIR");
         assert_eq!(sum(&bios[routing..routing + usize::from(word(bios, routing + 6))]), 0);
+        let pointer = find(b"_MP_");
+        let table = u32::from_le_bytes([bios[pointer + 4], bios[pointer + 5], bios[pointer + 6], bios[pointer + 7]]);
+        assert_eq!(&bios[table as usize - 0xf_0000..][..4], b"PCMP");
         let smbios = find(b"_SM_");
         assert_eq!(sum(&bios[smbios..smbios + 31]), 0);
     }

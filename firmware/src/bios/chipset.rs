@@ -28,7 +28,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             out 0xa1, al;
             ret;
         // A processor with a local APIC gets the 8259A's interrupts through LINT0 ("virtual wire" of the MultiProcessor
-        // specification) and NMI through LINT1. Spurious interrupts go to vector 0Fh.
+        // specification) and NMI through LINT1. Spurious interrupts go to vector 0Fh. The I/O APIC gets an ID of its own.
         init_local_apic:
             pushfd;
             pop eax;
@@ -54,6 +54,9 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov dword_ptr(esi + 0xf0), 0x010f;
             mov dword_ptr(esi + 0x350), 0x0700; // ExtINT
             mov dword_ptr(esi + 0x360), 0x0400; // NMI
+            mov esi, 0xfec0_0000u32;
+            mov dword_ptr(esi), 0x00; // the I/O APIC's ID: 1
+            mov dword_ptr(esi + 0x10), 0x0100_0000;
             call @flat_off;
             pop es;
             pop ds;

@@ -39,7 +39,7 @@ pub fn image(video: &[u8]) -> (Vec<u8>, Symbols) {
     let mut image = vec![0; 0x1_0000];
     image[..video.len()].copy_from_slice(video);
     image[start..end].copy_from_slice(&code);
-    tables::place(&mut image);
+    tables::place(&mut image, true);
     entry_points::place(&mut image, &symbols);
     (image, symbols)
 }

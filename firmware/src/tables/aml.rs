@@ -56,6 +56,31 @@ pub fn scope(path: &str, body: &[Vec<u8>]) -> Vec<u8> {
     opcode(&[0x10], &with_length(&[path.as_bytes(), &body.concat()].concat()))
 }
 
+/// `Method (name, arguments) { ... }`.
+pub fn method(name: &str, arguments: u8, body: &[Vec<u8>]) -> Vec<u8> {
+    opcode(&[0x14], &with_length(&[name.as_bytes(), &[arguments], body.concat().as_slice()].concat()))
+}
+
+/// `Store (Arg0, name)`.
+pub fn store_argument(name: &str) -> Vec<u8> {
+    [&[0x70, 0x68], name.as_bytes()].concat()
+}
+
+/// `If (name) { ... }`.
+pub fn if_set(name: &str, body: &[Vec<u8>]) -> Vec<u8> {
+    opcode(&[0xa0], &with_length(&[name.as_bytes(), body.concat().as_slice()].concat()))
+}
+
+/// `Return (name)`.
+pub fn return_named(name: &str) -> Vec<u8> {
+    [&[0xa4], name.as_bytes()].concat()
+}
+
+/// `Processor (name, id, 0, 0) {}`: one without a register block.
+pub fn processor(name: &str, id: u8) -> Vec<u8> {
+    opcode(&[0x5b, 0x83], &with_length(&[name.as_bytes(), &[id, 0, 0, 0, 0, 0]].concat()))
+}
+
 /// `EisaId ("PNP0A03")`: three compressed letters and four hexadecimal digits.
 pub fn eisa_id(id: &str) -> Vec<u8> {
     let letters = id.bytes().take(3).fold(0u16, |all, letter| all << 5 | u16::from(letter - 0x40));
@@ -74,6 +99,8 @@ mod tests {
         assert_eq!(eisa_id("PNP0A03"), [0x0c, 0x41, 0xd0, 0x0a, 0x03]);
         assert_eq!(name("\\_S5_", &package(&[integer(0), integer(5)])), b"\x08\\_S5_\x12\x05\x02\x00\x0a\x05");
         assert_eq!(integer(0x1_0000), [0x0c, 0, 0, 1, 0]);
+        assert_eq!(method("\\_PIC", 1, &[store_argument("PICM")]), b"\x14\x0d\\_PIC\x01\x70\x68PICM");
+        assert_eq!(if_set("PICM", &[return_named("PRTA")]), b"\xa0\x0aPICM\xa4PRTA");
         assert_eq!(buffer(&[7; 70])[..4], [0x11, 0x4a, 0x04, 0x0a]);
     }
 }

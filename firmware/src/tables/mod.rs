@@ -1,9 +1,10 @@
-//! Tables that operating systems look for in the ROM: ACPI, PCI interrupt routing, SMBIOS.
+//! Tables that operating systems look for in the ROM: ACPI, MultiProcessor, PCI interrupt routing, SMBIOS.
 //!
-//! They are the same on every Ring86 machine, so they stand in the image itself.
+//! They are the same on every Ring86 machine, whether it has APICs apart, so they stand in the image itself.
 
 mod acpi;
 mod aml;
+mod interrupts;
 mod routing;
 mod smbios;
 
@@ -14,8 +15,9 @@ const END: usize = 0xe000;
 /// Linear address of segment F000h.
 const SEGMENT: u32 = 0xf_0000;
 
-/// Places all tables.
-pub fn place(image: &mut [u8]) {
+/// Places all tables; those that describe APICs only if there are some.
+pub fn place(image: &mut [u8], apic: bool) {
+    image[usize::from(START)..END].fill(0);
     let mut next = usize::from(START);
     let mut put = |alignment: usize, build: &dyn Fn(u32) -> Vec<u8>| {
         let at = next.next_multiple_of(alignment);
@@ -27,9 +29,15 @@ pub fn place(image: &mut [u8]) {
         address
     };
     let facs = put(64, &|_| acpi::facs());
-    let dsdt = put(16, &|_| acpi::dsdt());
-    let fadt = put(16, &|_| acpi::fadt(facs, dsdt));
-    let rsdt = put(16, &|_| acpi::rsdt(&[fadt]));
+    let dsdt = put(16, &|_| acpi::dsdt(apic));
+    let mut described = vec![put(16, &|_| acpi::fadt(facs, dsdt, apic))];
+    if apic {
+        described.push(put(16, &|_| acpi::madt()));
+        described.push(put(16, &|_| acpi::hpet()));
+        let configuration = put(16, &|_| interrupts::configuration());
+        put(16, &|_| interrupts::pointer(configuration));
+    }
+    let rsdt = put(16, &|_| acpi::rsdt(&described));
     put(16, &|_| acpi::rsdp(rsdt));
     put(16, &|_| routing::table());
     let (structures, count, largest) = smbios::structures();
