@@ -7,6 +7,7 @@ use crate::pm::{self, Pm};
 use crate::rm::{self, Rm};
 use crate::{Kind, Rom};
 
+mod apic;
 mod chips;
 mod debug;
 mod exceptions;
@@ -91,6 +92,7 @@ pub fn all() -> &'static [Rom] {
             ("sse", sse::programs()),
             ("smc", smc::programs()),
             ("chips", chips::programs()),
+            ("apic", apic::programs()),
             ("real", real::programs()),
         ];
         let mut roms = Vec::new();
