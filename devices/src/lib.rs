@@ -17,9 +17,10 @@
 //! | [`port92`], [`debug`] | fast A20 and reset; debug console, exit and POST code ports |
 //! | [`dma`] | two 8237A with page registers |
 //! | [`floppy`] | 82077AA with two drives |
+//! | [`fw_cfg`] | QEMU's firmware configuration device |
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
-//! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management |
+//! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management, expansion ROMs |
 //! | [`sound`] | what can be heard, as steps at guest times; YMF262, Sound Blaster 16 |
 //! | [`parallel`], [`game_port`] | printer port; joystick port |
 //! | [`vga`] | VGA registers, memory, picture; Bochs display interface with linear frame buffer on PCI |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod debug;
 pub mod dma;
 pub mod floppy;
+pub mod fw_cfg;
 pub mod game_port;
 pub mod hpet;
 pub mod i8042;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use ring86_devices::fw_cfg::FwCfg;
 use ring86_devices::i8042::{Buttons, Controller, KeyCode, Wiring};
 use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
@@ -239,6 +240,22 @@ fn pci_functions() {
         ide.port_write(at, port, size, value);
         ide.port_read(at, port, size);
     }
+}
+
+#[test]
+fn firmware_configuration() {
+    let mut chip = FwCfg::new();
+    chip.add_file("etc/e820", vec![1; 20]);
+    let ports: Vec<u16> = (0x50F..0x520).collect();
+    hammer(&mut chip, 11, &ports, |chip, random, _| {
+        // Most random lengths ask for more than is worth waiting for here.
+        if random.below(64) == 0 {
+            chip.run_dma(&mut Memory);
+        }
+        if random.below(1000) == 0 {
+            chip.reset();
+        }
+    });
 }
 
 #[test]

@@ -34,6 +34,8 @@ const BUS_MASTER_SIZE: u16 = 16;
 pub struct IdeController {
     // Parts.
     channels: [Channel; 2],
+    /// Writable bits of BMIBA.
+    base_mask: u32,
     // Volatile state.
     space: ConfigSpace,
     decode_changed: bool,
@@ -42,17 +44,26 @@ pub struct IdeController {
 impl IdeController {
     /// A controller with empty cables; one interrupt line for each channel (IRQ 14 and 15 on a PC).
     pub fn new(irqs: [IrqLine; 2]) -> Self {
-        Self { channels: irqs.map(Channel::new), space: Self::registers(), decode_changed: true }
+        let base_mask = 0xFFF0;
+        let space = Self::registers(base_mask);
+        Self { channels: irqs.map(Channel::new), base_mask, space, decode_changed: true }
     }
 
-    fn registers() -> ConfigSpace {
+    /// Lets all of the bus master base register be written. The PIIX3's upper half is hardwired to zero, which SeaBIOS
+    /// takes for a decoder of 4 GiB of ports.
+    pub fn with_wide_base(self) -> Self {
+        let base_mask = 0xFFFF_FFF0;
+        Self { base_mask, space: Self::registers(base_mask), ..self }
+    }
+
+    fn registers(base_mask: u32) -> ConfigSpace {
         // Bus master capable, both channels in compatibility mode.
         let mut space = ConfigSpace::new(0x8086, 0x7010, 0x01_0180, 0);
         space.register(header::COMMAND, 2, 0, u32::from(command::IOSE | command::BME));
         space.register(header::STATUS, 2, 0x0280, 0);
         space.write_one_to_clear(header::STATUS + 1, 0x38);
         space.register(0x0D, 1, 0, 0xF0);
-        space.register(BMIBA, 4, 1, 0xFFF0);
+        space.register(BMIBA, 4, 1, base_mask);
         space.register(IDETIM, 2, 0, 0xF3FF);
         space.register(IDETIM + 2, 2, 0, 0xF3FF);
         space.register(0x44, 1, 0, 0xFF);
@@ -69,7 +80,7 @@ impl IdeController {
 
     /// The system's reset; media stay.
     pub fn reset(&mut self) {
-        self.space = Self::registers();
+        self.space = Self::registers(self.base_mask);
         self.decode_changed = true;
         for channel in &mut self.channels {
             channel.reset();
@@ -118,7 +129,8 @@ impl IdeController {
 
     /// First port of the bus master interface, while it is decoded.
     pub fn bus_master_base(&self) -> Option<u16> {
-        let base = self.space.get16(BMIBA) & 0xFFF0;
+        let base = self.space.get32(BMIBA) & 0xFFFF_FFF0;
+        let base = u16::try_from(base).unwrap_or(0);
         (base != 0 && self.space.get16(header::COMMAND) & command::IOSE != 0).then_some(base)
     }
 

@@ -404,6 +404,23 @@ fn high_order_bytes_read_back_under_hob() {
 }
 
 #[test]
+fn all_of_a_wide_bus_master_base_can_be_written() {
+    let irqs = [0, 1].map(|_| IrqLine::unconnected());
+    for (mut ide, all) in
+        [(IdeController::new(irqs.clone()), 0xFFF1), (IdeController::new(irqs).with_wide_base(), 0xFFFF_FFF1)]
+    {
+        ide.config_write(0x20, 4, u32::MAX);
+        assert_eq!(ide.config_read(0x20, 4), all);
+        ide.reset();
+        ide.config_write(0x04, 2, 1);
+        ide.config_write(0x20, 4, 0x1_C000);
+        // Ports above 64 KiB do not exist.
+        let place = if all > 0xFFFF { None } else { Some(0xC000) };
+        assert_eq!(ide.bus_master_base(), place);
+    }
+}
+
+#[test]
 fn bus_master_dma_follows_the_descriptors() {
     let mut b = Bench::new();
     b.ide.config_write(0x20, 4, 0xC000);

@@ -1,6 +1,7 @@
 //! PCI: configuration mechanism #1, and the chips of the 440FX chipset that sit on bus 0.
 
 pub mod config_space;
+pub mod expansion_rom;
 pub mod i440fx;
 pub mod piix3;
 pub mod piix4_pm;

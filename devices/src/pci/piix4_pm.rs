@@ -120,6 +120,8 @@ pub struct PowerManagement {
     wiring: Wiring,
     /// Values of the APM port that switch SCI_EN on and off in a machine without SMM firmware.
     acpi_commands: Option<(u8, u8)>,
+    /// DEVACTB after reset.
+    devactb: u32,
     // Volatile state.
     space: ConfigSpace,
     io: [u8; io::SIZE as usize],
@@ -138,7 +140,8 @@ impl PowerManagement {
         Self {
             wiring,
             acpi_commands: None,
-            space: Self::registers(),
+            devactb: 0,
+            space: Self::registers(0),
             io: Self::io_registers(),
             smbus: [0; SMBUS_SIZE as usize],
             apm: [0; 2],
@@ -155,7 +158,15 @@ impl PowerManagement {
         Self { acpi_commands: Some((enable, disable)), ..self }
     }
 
-    fn registers() -> ConfigSpace {
+    /// Tells firmware that system management mode is set up already, by having APMC_EN set from reset on: the convention
+    /// of machines whose processor has no such mode. SeaBIOS and the Bochs BIOS then leave it alone, where they would
+    /// otherwise wait for their handler for ever.
+    pub fn without_smm(self) -> Self {
+        let devactb = APMC_EN;
+        Self { devactb, space: Self::registers(devactb), ..self }
+    }
+
+    fn registers(devactb: u32) -> ConfigSpace {
         use register as r;
         let mut space = ConfigSpace::new(0x8086, 0x7113, 0x06_8000, 3);
         space.register(header::COMMAND, 2, 0, u32::from(command::IOSE) | 0x0008);
@@ -168,6 +179,7 @@ impl PowerManagement {
         for offset in (0x44..0x80).step_by(4) {
             space.register(offset, 4, 0, u32::MAX);
         }
+        space.set32(r::DEVACTB, devactb);
         space.register(r::PMREGMISC, 1, 0, 0x01);
         space.register(r::SMBBA, 4, 1, 0xFFF0);
         space.register(r::SMBHSTCFG, 1, 0, 0x0F);
@@ -186,7 +198,7 @@ impl PowerManagement {
     /// The system's reset.
     pub fn reset(&mut self, now: Time) {
         self.advance(now);
-        self.space = Self::registers();
+        self.space = Self::registers(self.devactb);
         self.io = Self::io_registers();
         (self.smbus, self.apm) = ([0; SMBUS_SIZE as usize], [0; 2]);
         self.suspended = None;

@@ -269,3 +269,13 @@ fn reset_returns_the_pm_function_to_its_defaults() {
     b.enable_pm();
     assert_eq!(b.pm_in(4, 2), 0);
 }
+
+#[test]
+fn without_smm_the_apm_port_is_set_up_from_reset_on() {
+    let wiring = Wiring { sci: IrqInputs::new().line(9), smi: Latch::new(), power_off: Latch::new() };
+    let mut pm = PowerManagement::new(wiring).without_smm();
+    assert_eq!(pm.config_read(0x58, 4), 1 << 25);
+    pm.config_write(0x58, 4, 0);
+    pm.reset(0);
+    assert_eq!(pm.config_read(0x5B, 1), 2);
+}
