@@ -8,7 +8,8 @@ use crate::boot::HANDOFF_PORT;
 use crate::bus::Dma;
 use crate::config::MachineConfig;
 use crate::drives::{CD_PLACE, Drives, Unit};
-use crate::layout::{Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
+use crate::foreign;
+use crate::layout::{CardMemory, Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
 use crate::network::{CardEnd, CardModel, UserNet};
 use crate::storage::Image;
 use ring86_devices::apic::Acknowledged;
@@ -17,6 +18,7 @@ use ring86_devices::clock::earliest;
 use ring86_devices::debug::{DebugConsole, DebugExit};
 use ring86_devices::dma::DmaPair;
 use ring86_devices::floppy::FloppyController;
+use ring86_devices::fw_cfg::{self, FwCfg};
 use ring86_devices::game_port::GamePort;
 use ring86_devices::i8042::{self, Controller};
 use ring86_devices::ide::IdeController;
@@ -24,7 +26,8 @@ use ring86_devices::net::dp8390::{Ne2000, Rtl8029};
 use ring86_devices::net::rtl8139::Rtl8139;
 use ring86_devices::net::{NetPort, Nic};
 use ring86_devices::parallel::ParallelPort;
-use ring86_devices::pci::i440fx::HostBridge;
+use ring86_devices::pci::expansion_rom::{ExpansionRom, WithRom};
+use ring86_devices::pci::i440fx::{HostBridge, smram};
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::pci::{self, PciBus};
@@ -37,7 +40,7 @@ use ring86_devices::sound::sb16::SoundBlaster;
 use ring86_devices::test_device::{self, TestDevice};
 use ring86_devices::uart::Uart;
 use ring86_devices::vga::Vga;
-use ring86_devices::{DmaPeer, IrqInputs, IrqLine, Latch, Level, PortIo, Time, Timed};
+use ring86_devices::{DmaPeer, IrqInputs, IrqLine, Latch, Level, PciFunction, PortIo, Time, Timed};
 use ring86_translator::pins::{self, Pins};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -135,6 +138,10 @@ pub struct Board {
     floppy: Shared<FloppyController>,
     ide: Shared<IdeController>,
     network: Option<Shared<Nic>>,
+    /// The ROMs on cards.
+    roms: Vec<(CardMemory, Shared<ExpansionRom>)>,
+    /// For others' firmware only.
+    fw_cfg: Option<Shared<FwCfg>>,
     memory: Dma,
     /// Drives on the floppy cable.
     floppy_drives: usize,
@@ -192,6 +199,19 @@ fn ide_units(drives: &Drives, irqs: [IrqLine; 2]) -> IdeController {
     controller
 }
 
+/// `function` as it goes into its slot, with the `bytes` of ROM that it carries, if any.
+fn with_rom<T: PciFunction + Send + 'static>(
+    function: T,
+    bytes: Option<usize>,
+    card: CardMemory,
+    roms: &mut Vec<(CardMemory, Shared<ExpansionRom>)>,
+) -> Box<dyn PciFunction + Send> {
+    let Some(rom) = bytes.and_then(ExpansionRom::new) else { return Box::new(function) };
+    let rom = Shared::new(rom);
+    roms.push((card, rom.clone()));
+    Box::new(WithRom::new(function, rom))
+}
+
 /// The card that `net` asks for: on ISA with interrupt line `isa`, on PCI with `pirq`.
 fn network_card(net: &UserNet, cable: Box<dyn NetPort>, isa: IrqLine, pirq: IrqLine) -> Nic {
     match net.model {
@@ -231,6 +251,10 @@ impl Board {
         let a20 = [gate.clone(), gate];
         let mut cmos = layout.cmos(config.drives.floppy_types(), config.drives.boot_order());
         cmos[CMOS_BOOT_MENU] = config.drives.boot.menu.into();
+        let firmware = config.firmware.as_ref();
+        if firmware.is_some() {
+            foreign::fill_cmos(config, &mut cmos);
+        }
 
         let pic = Shared::new(PicPair::new(inputs.clone()));
         let pit = Shared::new(Pit::new(line(irq::TIMER), requests.nmi.clone()));
@@ -255,14 +279,21 @@ impl Board {
         let isa_bridge = Shared::new(IsaBridge::new(line));
         let wiring =
             piix4_pm::Wiring { sci: line(irq::ACPI), smi: Latch::new(), power_off: requests.power_off.clone() };
-        let power = Shared::new(PowerManagement::new(wiring));
+        let power = PowerManagement::new(wiring);
+        let (enable, disable) = foreign::ACPI_COMMANDS;
+        let power = if firmware.is_some() { power.without_smm().with_acpi_commands(enable, disable) } else { power };
+        let power = Shared::new(power);
+        let mut roms = Vec::new();
         let mut bus = PciBus::new(requests.reset.clone());
         bus.insert(slot::HOST_BRIDGE.0, slot::HOST_BRIDGE.1, Box::new(host_bridge.clone()));
         bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
         bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
-        bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, Box::new(vga.clone()));
+        let rom = firmware.and_then(|f| f.video.as_ref()).map(Vec::len);
+        let display = with_rom(vga.clone(), rom, CardMemory::VideoRom, &mut roms);
+        bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, display);
         let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY)));
-        let ide = Shared::new(ide_units(&config.drives, irq::IDE.map(line)));
+        let ide = ide_units(&config.drives, irq::IDE.map(line));
+        let ide = Shared::new(if firmware.is_some() { ide.with_wide_base() } else { ide });
         bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
         let network = cable.map(|cable| {
             let net = config.network.clone().unwrap_or_default();
@@ -270,11 +301,13 @@ impl Board {
             let pirq = pci_interrupt(&isa_bridge.lock(), apics.as_ref(), device);
             let card = Shared::new(network_card(&net, Box::new(cable), line(irq::NE2000), pirq));
             if net.model != CardModel::Ne2kIsa {
-                bus.insert(device, function, Box::new(card.clone()));
+                let rom = config.network_rom.as_ref().map(Vec::len);
+                bus.insert(device, function, with_rom(card.clone(), rom, CardMemory::NetworkRom, &mut roms));
             }
             card
         });
         let pci = Shared::new(bus);
+        let fw_cfg = firmware.map(|_| Shared::new(foreign::configuration_device(config, layout)));
 
         let mut board = Board {
             apics: None,
@@ -296,6 +329,8 @@ impl Board {
             floppy: floppy.clone(),
             ide: ide.clone(),
             network: network.clone(),
+            roms: roms.clone(),
+            fw_cfg: fw_cfg.clone(),
             memory: Dma(Arc::clone(layout.memory())),
             floppy_drives: config.drives.floppy_drives(),
             has_cd: config.drives.cd.is_present(),
@@ -341,6 +376,10 @@ impl Board {
             &[0x220..=0x22f, 0x330..=0x331, 0x388..=0x38b],
         );
         board.sound_chip = board.chips.len();
+        if let Some(device) = &fw_cfg {
+            let last = fw_cfg::spec::DMA_ADDRESS_END;
+            board.add("fw_cfg", device, |c, _| c.reset(), &[0x510..=0x511, fw_cfg::spec::DMA_ADDRESS..=last]);
+        }
         board.movers = first..=board.chips.len();
         board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df, 0x1ce..=0x1d1]);
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
@@ -349,6 +388,13 @@ impl Board {
         board.pure_reset(&host_bridge, |c, _| c.reset());
         board.pure_reset(&isa_bridge, |c, _| c.reset());
         board.add("debug console", &console, |_, _| {}, &[DEBUG_CONSOLE..=DEBUG_CONSOLE]);
+        if firmware.is_some() {
+            let (first, last) = foreign::DEBUG_PORTS;
+            board.add("firmware's console", &console, |_, _| {}, &[first..=last]);
+        }
+        for (_, rom) in &roms {
+            board.pure_reset(rom, |rom, _| rom.reset());
+        }
         if let Some(port) = config.debug_exit {
             board.add("debug exit", &debug_exit, |_, _| {}, &[port..=port.saturating_add(3)]);
         }
@@ -388,6 +434,8 @@ impl Board {
                 write_ram: r.write_ram,
             });
             self.layout.shadow(&regions);
+            let open = smram::SMRAME | smram::DOPEN;
+            self.layout.open_smram(self.host_bridge.lock().smram() & open == open);
         }
         if self.power.lock().take_decode_change() {
             let ranges: Vec<_> = self.power.lock().io_ranges().collect();
@@ -401,10 +449,16 @@ impl Board {
         }
         let mut vga = self.vga.lock();
         if vga.take_decode_change() {
-            self.layout.place_frame_buffer(vga.frame_buffer());
+            self.layout.place_card_memory(CardMemory::FrameBuffer, vga.frame_buffer());
             self.display_registers = vga.register_window();
         }
         drop(vga);
+        for (card, rom) in &self.roms {
+            let mut rom = rom.lock();
+            if rom.take_change() {
+                self.layout.place_card_memory(*card, rom.place());
+            }
+        }
         self.follow_network();
     }
 
@@ -500,6 +554,11 @@ impl Board {
         let mut ide = self.ide.lock();
         if ide.dma_pending() {
             ide.run_dma(&mut self.memory);
+        }
+        if let Some(device) = &self.fw_cfg
+            && device.lock().dma_pending()
+        {
+            device.lock().run_dma(&mut self.memory);
         }
         let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
         if ide.take_eject_request(channel, unit) {

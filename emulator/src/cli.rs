@@ -6,6 +6,7 @@ use crate::config::{self, MachineConfig};
 use crate::display;
 use crate::drives::DriveArgs;
 use crate::error::{Error, Result};
+use crate::foreign::FirmwareArgs;
 use crate::lockstep::Focus;
 use crate::logging::{self, say};
 use crate::network::{Forward, Net, UserNet};
@@ -228,6 +229,8 @@ struct Run {
     #[command(flatten)]
     drives: DriveArgs,
     #[command(flatten)]
+    firmware: FirmwareArgs,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -335,7 +338,7 @@ impl Common {
     }
 
     /// Runs two machines of `config` with `drives`.
-    fn lockstep(&self, config: MachineConfig, drives: DriveArgs) -> Result<u8> {
+    fn lockstep(&self, config: MachineConfig, drives: DriveArgs, options: &Options) -> Result<u8> {
         let config::Engine::Translator(engine) = config.engine else {
             return Err(Error::new("--engine lockstep: this host has no compiled code to compare"));
         };
@@ -344,7 +347,7 @@ impl Common {
             drives.insert(&mut config)?;
             Ok(config)
         };
-        session::lockstep(Rc::new(make), engine, &self.lockstep_from, &self.options(Access::default()))
+        session::lockstep(Rc::new(make), engine, &self.lockstep_from, options)
     }
 
     fn config(&self) -> Result<MachineConfig> {
@@ -400,14 +403,21 @@ impl Common {
             stats_json: self.stats_json.clone(),
             stats_at: self.stats_at.clone(),
             dump_screen: self.dump_screen,
+            firmware_log: None,
             automation: automation::Options { script: self.script.clone(), control: self.control.clone(), access },
         }
     }
 }
 
 impl Run {
+    fn options(&self, access: Access) -> Options {
+        let firmware_log = self.firmware.log().map(ToOwned::to_owned);
+        Options { firmware_log, ..self.common.options(access) }
+    }
+
     fn run(&self) -> Result<u8> {
         let mut config = self.common.config()?;
+        self.firmware.insert(&mut config)?;
         let initrd = match &self.initrd {
             Some(path) => Some((path.display().to_string(), session::read_file(path)?)),
             None => None,
@@ -425,7 +435,7 @@ impl Run {
         let mut drives = self.drives.clone();
         match &self.image {
             Some(path) => drives.insert_bare(&mut config, path, append, initrd, self.entry)?,
-            None if self.kernel.is_none() && drives.is_empty() => {
+            None if self.kernel.is_none() && drives.is_empty() && !self.firmware.has_bios() => {
                 return Err(Error::new(
                     "nothing to run: give an image, --floppy, --hd, --cd or --kernel, or try 'ring86 demo'",
                 ));
@@ -439,10 +449,10 @@ impl Run {
             let drives = drives.ephemeral();
             // Tells the user what the images are, and whether they can be used.
             drives.insert(&mut config.clone())?;
-            return self.common.lockstep(config, drives.told());
+            return self.common.lockstep(config, drives.told(), &self.options(Access::default()));
         }
         drives.insert(&mut config)?;
-        session::run(config, &self.common.options(drives.access()))
+        session::run(config, &self.options(drives.access()))
     }
 }
 
@@ -450,7 +460,7 @@ impl Demo {
     fn run(&self) -> Result<u8> {
         let config = crate::demo::config(self.common.config()?)?;
         if self.common.engine == Engine::Lockstep {
-            return self.common.lockstep(config, DriveArgs::default());
+            return self.common.lockstep(config, DriveArgs::default(), &self.common.options(Access::default()));
         }
         session::run(config, &self.common.options(Access::default()))
     }

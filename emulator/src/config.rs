@@ -3,6 +3,7 @@
 use crate::boot::Payload;
 use crate::drives::Drives;
 use crate::error::{Error, Result};
+use crate::foreign::Firmware;
 use crate::network::UserNet;
 use crate::scheduler::ClockKind;
 use ring86_devices::rtc::DateTime;
@@ -111,6 +112,10 @@ pub struct MachineConfig {
     pub apic: bool,
     /// Runs in place of the firmware: at most 64 KiB that end at 1 MiB and at 4 GiB. There is no payload then.
     pub rom: Option<Vec<u8>>,
+    /// Others' firmware in place of ours.
+    pub firmware: Option<Firmware>,
+    /// The network card's ROM.
+    pub network_rom: Option<Vec<u8>>,
     /// What software under test reports through.
     pub test_ports: TestPorts,
 }
@@ -141,6 +146,8 @@ impl MachineConfig {
             reset_on_triple_fault: false,
             apic: true,
             rom: None,
+            firmware: None,
+            network_rom: None,
             test_ports: TestPorts::default(),
         }
     }

@@ -14,7 +14,7 @@ pub const VGA_WINDOW: u64 = 0xa_0000;
 pub const VGA_WINDOW_END: u64 = 0xc_0000;
 /// Where the option ROM that starts a payload lies.
 pub const OPTION_ROM: u64 = 0xc_8000;
-/// Start of the 64 KiB system BIOS below 1 MiB.
+/// Start of our own firmware below 1 MiB, and of the last region that the host bridge shadows.
 pub const BIOS: u64 = 0xf_0000;
 /// End of the first megabyte.
 pub const HIGH: u64 = 0x10_0000;
@@ -27,6 +27,8 @@ pub const EBDA: u64 = 0x9_fc00;
 
 /// Bytes of memory for the display adapter's packed-pixel modes.
 pub const VIDEO_RAM: u64 = 16 << 20;
+/// Most of a system BIOS that lies below 1 MiB: its last 128 KiB.
+const BIOS_LOW: u64 = 128 << 10;
 /// Where PCI windows end: I/O APIC, local APIC and BIOS follow.
 const PCI_WINDOWS_END: u64 = 0xfec0_0000;
 
@@ -54,45 +56,103 @@ pub struct E820 {
     pub kind: u32,
 }
 
+/// What is burnt into the machine's ROMs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Roms<'a> {
+    /// The system BIOS, at the end of 1 MiB (its last 128 KiB) and of 4 GiB.
+    pub bios: &'a [u8],
+    /// The ROM that starts a payload, at [`OPTION_ROM`], or behind the video BIOS if that is longer.
+    pub option: Option<&'a [u8]>,
+    /// The display adapter's ROM: at C0000h, and where its PCI register says.
+    pub video: Option<&'a [u8]>,
+    /// The network card's ROM, where its PCI register says.
+    pub network: Option<&'a [u8]>,
+}
+
+/// A memory on a card, which the card's PCI registers place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardMemory {
+    /// The display adapter's frame buffer.
+    FrameBuffer,
+    /// The display adapter's ROM.
+    VideoRom,
+    /// The network card's ROM.
+    NetworkRom,
+}
+
+/// A range of the host memory behind RAM.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    offset: u64,
+    len: u64,
+}
+
+/// A ROM below 1 MiB.
+#[derive(Clone, Copy, Debug)]
+struct LowRom {
+    start: u64,
+    range: Range,
+}
+
 /// Guest memory with the map of a PC.
 pub struct Layout {
     memory: Arc<Memory>,
     ram: u64,
-    /// Offset of the system BIOS behind RAM.
-    bios: u64,
-    bios_len: u64,
-    /// Offset of the 2 KiB-granular option ROM's page behind RAM, if there is one.
-    option_rom: Option<u64>,
-    /// Where the adapter's memory is mapped at present.
-    frame_buffer: Mutex<Option<u64>>,
+    /// The system BIOS.
+    bios: Range,
+    /// What reads see below 1 MiB where nothing is shadowed.
+    low_roms: Vec<LowRom>,
+    /// By [`CardMemory`].
+    cards: [Range; 3],
+    /// Where each of them is mapped at present.
+    placed: Mutex<[Option<u64>; 3]>,
 }
 
 impl Layout {
-    /// `ram` bytes of RAM (a multiple of 4 KiB), `bios` at the top of 1 MiB and of 4 GiB, and `option_rom` (at most
+    /// `ram` bytes of RAM (a multiple of 4 KiB), `bios` at the top of 1 MiB and of 4 GiB, and `option` (at most
     /// 4 KiB) at [`OPTION_ROM`].
     ///
     /// # Errors
+    /// As for [`Layout::with_roms`].
+    pub fn new(ram: u64, bios: &[u8], option: Option<&[u8]>, pins: Arc<Pins>) -> Result<Self> {
+        Layout::with_roms(ram, &Roms { bios, option, ..Roms::default() }, pins)
+    }
+
+    /// `ram` bytes of RAM (a multiple of 4 KiB) and `roms`.
+    ///
+    /// # Errors
     /// If the host has no room for that much memory.
-    pub fn new(ram: u64, bios: &[u8], option_rom: Option<&[u8]>, pins: Arc<Pins>) -> Result<Self> {
-        let bios_len = (bios.len() as u64).next_multiple_of(4096);
+    pub fn with_roms(ram: u64, roms: &Roms<'_>, pins: Arc<Pins>) -> Result<Self> {
         let no_room = |why: &dyn std::fmt::Display| {
             Error::new(format!("-m {}M: the host cannot provide that much memory ({why})", ram >> 20))
         };
         let ram_len = usize::try_from(ram).map_err(|e| no_room(&e))?;
-        let memory =
-            Memory::new(ram_len, bios_len as usize + 4096 + VIDEO_RAM as usize, pins).map_err(|e| no_room(&e))?;
-        let memory = Arc::new(memory);
-        memory.ram().write_bytes(ram_len, bios);
-        let option = ram + bios_len;
-        memory.ram().write_bytes(option as usize, option_rom.unwrap_or(&[]));
-        let layout = Layout {
-            memory,
-            ram,
-            bios: ram,
-            bios_len,
-            option_rom: option_rom.map(|_| option),
-            frame_buffer: Mutex::default(),
+        let mut end = ram;
+        let mut behind = |len: usize| {
+            let range = Range { offset: end, len: (len as u64).next_multiple_of(4096) };
+            end += range.len;
+            range
         };
+        // A card decodes a power of two.
+        let decoded = |rom: Option<&[u8]>| rom.map_or(0, |rom| rom.len().next_power_of_two());
+        let bios = behind(roms.bios.len());
+        let option = behind(roms.option.map_or(0, <[u8]>::len));
+        let cards = [behind(VIDEO_RAM as usize), behind(decoded(roms.video)), behind(decoded(roms.network))];
+        let memory = Memory::new(ram_len, (end - ram) as usize, pins).map_err(|e| no_room(&e))?;
+        let memory = Arc::new(memory);
+        let burn = |range: Range, rom: &[u8]| memory.ram().write_bytes(range.offset as usize, rom);
+        burn(bios, roms.bios);
+        for (range, rom) in [(option, roms.option), (cards[1], roms.video), (cards[2], roms.network)] {
+            burn(range, rom.unwrap_or(&[]));
+        }
+        let low = bios.len.min(BIOS_LOW);
+        let video = Range { len: roms.video.map_or(0, |rom| (rom.len() as u64).next_multiple_of(4096)), ..cards[1] };
+        let low_roms = vec![
+            LowRom { start: HIGH - low, range: Range { offset: bios.offset + bios.len - low, len: low } },
+            LowRom { start: VGA_WINDOW_END, range: video },
+            LowRom { start: OPTION_ROM.max(VGA_WINDOW_END + video.len), range: option },
+        ];
+        let layout = Layout { memory, ram, bios, low_roms, cards, placed: Mutex::default() };
         layout.reset();
         Ok(layout)
     }
@@ -124,7 +184,7 @@ impl Layout {
             let ram = Backing::Ram(PCI_HOLE);
             m.map_region(FOUR_GIB, self.high_end() - FOUR_GIB, ram, ram);
         }
-        m.map_region(FOUR_GIB - self.bios_len, self.bios_len, Backing::Ram(self.bios), Backing::Bus);
+        m.map_region(FOUR_GIB - self.bios.len, self.bios.len, Backing::Ram(self.bios.offset), Backing::Bus);
         self.shadow(&[Shadowing {
             start: VGA_WINDOW_END,
             len: HIGH - VGA_WINDOW_END,
@@ -140,52 +200,56 @@ impl Layout {
             let read = if region.read_ram { Backing::Ram(region.start) } else { Backing::Bus };
             self.memory.map_region(region.start, region.len, read, write);
             if !region.read_ram {
-                self.map_rom(region, write, BIOS.max(HIGH - self.bios_len), self.bios_len.min(HIGH - BIOS), self.bios);
-                if let Some(offset) = self.option_rom {
-                    self.map_rom(region, write, OPTION_ROM, 4096, offset);
+                for rom in &self.low_roms {
+                    self.map_rom(region, write, rom);
                 }
             }
         }
     }
 
-    /// Offset of the display adapter's memory behind the ROMs.
-    fn video_offset(&self) -> u64 {
-        self.ram.next_multiple_of(4096) + self.bios_len + 4096
+    /// Opens or closes the RAM behind the VGA window, as the host bridge's SMRAM register says. This processor has no
+    /// system management mode, for which the RAM would be open as well.
+    pub fn open_smram(&self, open: bool) {
+        let backing = if open { Backing::Ram(VGA_WINDOW) } else { Backing::Bus };
+        self.memory.map_region(VGA_WINDOW, VGA_WINDOW_END - VGA_WINDOW, backing, backing);
     }
 
     /// The display adapter's memory as the adapter reaches it.
     pub fn video_ram(&self) -> AdapterRam {
-        AdapterRam { memory: Arc::clone(&self.memory), start: self.video_offset() }
+        AdapterRam { memory: Arc::clone(&self.memory), start: self.cards[CardMemory::FrameBuffer as usize].offset }
     }
 
-    /// Maps the display adapter's memory at `place` and nowhere else. RAM and what lies above the PCI windows come first:
-    /// an address there is not decoded.
-    pub fn place_frame_buffer(&self, place: Option<u64>) {
-        let place = place.filter(|start| (self.low_end()..=PCI_WINDOWS_END - VIDEO_RAM).contains(start));
-        let mut mapped = self.frame_buffer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Maps a card's memory at `place` and nowhere else. RAM and what lies above the PCI windows come first: an address
+    /// there is not decoded.
+    pub fn place_card_memory(&self, card: CardMemory, place: Option<u64>) {
+        let Range { offset, len } = self.cards[card as usize];
+        let place = place.filter(|start| (self.low_end()..=PCI_WINDOWS_END - len).contains(start));
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mapped = &mut placed[card as usize];
         if *mapped == place {
             return;
         }
         if let Some(old) = mapped.take() {
-            self.memory.map_region(old, VIDEO_RAM, Backing::Bus, Backing::Bus);
+            self.memory.map_region(old, len, Backing::Bus, Backing::Bus);
         }
         if let Some(new) = place {
-            let ram = Backing::Ram(self.video_offset());
-            self.memory.map_region(new, VIDEO_RAM, ram, ram);
+            let write = if card == CardMemory::FrameBuffer { Backing::Ram(offset) } else { Backing::Bus };
+            self.memory.map_region(new, len, Backing::Ram(offset), write);
         }
         *mapped = place;
     }
 
     /// Lays the part of a ROM that a region covers over the region.
-    fn map_rom(&self, region: &Shadowing, write: Backing, rom: u64, len: u64, offset: u64) {
-        let start = rom.max(region.start);
-        let end = (rom + len).min(region.start + region.len);
+    fn map_rom(&self, region: &Shadowing, write: Backing, rom: &LowRom) {
+        let start = rom.start.max(region.start);
+        let end = (rom.start + rom.range.len).min(region.start + region.len);
         if start < end {
             let write = match write {
                 Backing::Ram(_) => Backing::Ram(start),
                 Backing::Bus => Backing::Bus,
             };
-            self.memory.map_region(start, end - start, Backing::Ram(offset + (start - rom)), write);
+            let read = Backing::Ram(rom.range.offset + (start - rom.start));
+            self.memory.map_region(start, end - start, read, write);
         }
     }
 
@@ -199,7 +263,7 @@ impl Layout {
         if self.low_end() > HIGH {
             map.push(E820 { start: HIGH, len: self.low_end() - HIGH, kind: 1 });
         }
-        map.push(E820 { start: FOUR_GIB - self.bios_len, len: self.bios_len, kind: 2 });
+        map.push(E820 { start: FOUR_GIB - self.bios.len, len: self.bios.len, kind: 2 });
         if self.high_end() > FOUR_GIB {
             map.push(E820 { start: FOUR_GIB, len: self.high_end() - FOUR_GIB, kind: 1 });
         }
@@ -261,6 +325,7 @@ impl VideoRam for AdapterRam {
 
 #[cfg(test)]
 mod tests {
+    use super::CardMemory::FrameBuffer;
     use super::*;
 
     fn layout(ram: u64) -> Layout {
@@ -306,13 +371,49 @@ mod tests {
     }
 
     #[test]
+    fn a_large_bios_with_a_video_bios_and_roms_on_cards() {
+        let bios: Vec<u8> = (0..1u32 << 20).map(|i| (i >> 16) as u8).collect();
+        let video = vec![0x77; 39 << 10];
+        let roms = Roms { bios: &bios, option: Some(&[0x55]), video: Some(&video), network: Some(&[0x99]) };
+        let l = Layout::with_roms(2 << 20, &roms, Arc::new(Pins::default())).unwrap();
+        assert_eq!(
+            [0xd_ffff, 0xe_0000, 0xf_0000, 0xffff_ffff, 0xfff0_0000].map(|a| peek(&l, a)),
+            [0xff, 14, 15, 15, 0]
+        );
+        assert_eq!(
+            [0xc_0000, 0xc_9bff, 0xc_9c00, 0xc_a000, 0xc_b000].map(|a| peek(&l, a)),
+            [0x77, 0x77, 0, 0x55, 0xff]
+        );
+        l.place_card_memory(CardMemory::VideoRom, Some(0xfebe_0000));
+        l.place_card_memory(CardMemory::NetworkRom, Some(0xfebf_0000));
+        assert_eq!([0xfebe_0000, 0xfebf_0000, 0xfebf_1000].map(|a| peek(&l, a)), [0x77, 0x99, 0xff]);
+        l.memory().dma_write(0xfebe_0000, &[1]);
+        l.place_card_memory(CardMemory::NetworkRom, None);
+        assert_eq!([0xfebe_0000, 0xfebf_0000].map(|a| peek(&l, a)), [0x77, 0xff]);
+    }
+
+    #[test]
+    fn smram_opens_and_closes() {
+        let l = layout(2 << 20);
+        l.open_smram(true);
+        l.memory().dma_write(0xa_8000, &[5]);
+        assert_eq!(peek(&l, 0xa_8000), 5);
+        l.open_smram(false);
+        assert_eq!(peek(&l, 0xa_8000), 0xff);
+        l.open_smram(true);
+        assert_eq!(peek(&l, 0xa_8000), 5);
+        l.reset();
+        assert_eq!(peek(&l, 0xa_8000), 0xff);
+    }
+
+    #[test]
     fn the_frame_buffer_moves_and_never_covers_ram() {
         let l = layout(2 << 20);
         let mut adapter = l.video_ram();
         adapter.write(5, &[7]);
         adapter.write(VIDEO_RAM as usize - 1, &[8, 9]);
         for place in [0xe000_0000, 0xd000_0000] {
-            l.place_frame_buffer(Some(place));
+            l.place_card_memory(FrameBuffer, Some(place));
             assert_eq!((peek(&l, place + 5), peek(&l, place + VIDEO_RAM - 1)), (7, 8));
             assert_eq!(peek(&l, place + VIDEO_RAM), 0xff);
         }
@@ -324,9 +425,9 @@ mod tests {
         adapter.read(6, &mut seen);
         assert_eq!(seen[0], 3);
         for refused in [Some(0), Some(0x10_0000), Some(0xfe00_0000), None] {
-            l.place_frame_buffer(refused);
+            l.place_card_memory(FrameBuffer, refused);
             assert_eq!((peek(&l, 0xd000_0005), peek(&l, 0x10_0005)), (0xff, 0));
-            l.place_frame_buffer(Some(0xd000_0000));
+            l.place_card_memory(FrameBuffer, Some(0xd000_0000));
         }
         l.reset();
         assert_eq!(peek(&l, 0xd000_0005), 7, "the adapter's BAR decides, not the host bridge");

@@ -11,7 +11,7 @@ use crate::drives::Drives;
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::kvm::Kvm;
-use crate::layout::Layout;
+use crate::layout::{Layout, Roms};
 use crate::network::Network;
 use crate::scheduler::{Clock, ClockKind, MAX_SLICE, Waker};
 use crate::trace::Trace;
@@ -90,8 +90,15 @@ impl Machine {
         let replaced = config.rom.as_ref().map(|rom| [vec![0xff; 0x1_0000 - rom.len()], rom.clone()].concat());
         let has_apic = config.apic && config.model >= Model::Pentium;
         let own = if has_apic { ring86_firmware::bios_image } else { ring86_firmware::bios_image_without_apic };
-        let bios = replaced.as_deref().unwrap_or_else(own);
-        let layout = Arc::new(Layout::new(config.ram, bios, rom.as_deref(), Arc::clone(&pins))?);
+        let foreign = config.firmware.as_ref();
+        let bios = replaced.as_deref().or(foreign.map(|f| f.bios.as_slice()));
+        let roms = Roms {
+            bios: bios.unwrap_or_else(own),
+            option: rom.as_deref(),
+            video: foreign.and_then(|f| f.video.as_deref()),
+            network: config.network_rom.as_deref(),
+        };
+        let layout = Arc::new(Layout::with_roms(config.ram, &roms, Arc::clone(&pins))?);
         let network = config.network.as_ref().map(|net| Network::new(net, Arc::clone(&pins))).transpose()?;
         let cable = network.as_ref().map(Network::card_end);
         let board = Board::new(&config, &layout, Arc::clone(&pins), cable);

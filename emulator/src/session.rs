@@ -73,6 +73,8 @@ pub struct Options {
     pub stats_at: Vec<String>,
     /// Print the text screen at the end.
     pub dump_screen: bool,
+    /// Where to write what the firmware said on its debug ports.
+    pub firmware_log: Option<PathBuf>,
     /// Script and control socket.
     pub automation: automation::Options,
 }
@@ -131,6 +133,7 @@ pub fn lockstep(make: Maker, engine: engine::Config, foci: &[Focus], options: &O
     if options.dump_screen {
         print!("{}", both.compiled().screen_text());
     }
+    write_firmware_log(options, both.compiled())?;
     counters.finish(options, both.compiled())?;
     let code = match end {
         Err(Trouble::Host(error)) => return Err(error),
@@ -250,6 +253,7 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     if options.dump_screen {
         print!("{}", machine.screen_text());
     }
+    write_firmware_log(options, &machine)?;
     counters.finish(options, &machine)?;
     Ok(match ended? {
         End::Outcome(outcome) => automation.ended(conclude(outcome, reboots)?),
@@ -260,6 +264,12 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
         }
         End::Stopped => code::STOPPED,
     })
+}
+
+/// What `--firmware-log` asks for.
+fn write_firmware_log(options: &Options, machine: &Machine) -> Result<()> {
+    let Some(path) = &options.firmware_log else { return Ok(()) };
+    std::fs::write(path, machine.console_text()).map_err(|e| Error::io("write", path, &e))
 }
 
 /// How the loop ended.
