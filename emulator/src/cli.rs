@@ -155,7 +155,7 @@ struct Common {
     #[arg(long, value_enum, default_value = "host")]
     clock: ClockKind,
     /// Network card: none, or user with options: model=rtl8139|ne2k_pci|ne2k_isa, mac=M, allow=loopback, allow=lan,
-    /// dns=ADDRESS, pcap=FILE (several with commas). Default: user; none under --engine lockstep.
+    /// dns=ADDRESS, pcap=FILE, tftp=FOLDER, bootfile=NAME (several with commas). Default: user; none under --engine lockstep.
     #[arg(long, value_name = "NETWORK")]
     net: Option<Net>,
     /// A port of the host that leads into the guest: tcp:2222:22, udp:ADDRESS:HOSTPORT:GUESTPORT. May be repeated.

@@ -53,6 +53,8 @@ pub enum BootDevice {
     Disk = 2,
     /// The CD drive.
     Cd = 3,
+    /// The network card, by its ROM.
+    Network = 4,
 }
 
 /// What the user wants started first, second and third; whatever is not named comes after that.
@@ -77,12 +79,12 @@ impl FromStr for BootOrder {
                 'a' => BootDevice::Floppy,
                 'c' => BootDevice::Disk,
                 'd' => BootDevice::Cd,
-                'n' => {
-                    return Err("the firmware has no network boot; give an iPXE image with --cd or --floppy".to_owned());
-                }
+                'n' => BootDevice::Network,
                 _ => {
                     return Err(
-                        "use a (floppy), c (hard disk), d (CD), several with the first one first, or menu".to_owned()
+                        "use a (floppy), c (hard disk), d (CD), n (network), several with the first one first, or \
+                                menu"
+                            .to_owned(),
                     );
                 }
             };
@@ -92,7 +94,7 @@ impl FromStr for BootOrder {
             order.push(device);
         }
         if order.is_empty() {
-            return Err("use a (floppy), c (hard disk) or d (CD)".to_owned());
+            return Err("use a (floppy), c (hard disk), d (CD) or n (network)".to_owned());
         }
         Ok(BootOrder { devices: order, menu: false })
     }
@@ -170,7 +172,8 @@ pub struct DriveArgs {
     /// CD image; 'none' is a drive without a disc.
     #[arg(long, value_name = "FILE")]
     cd: Option<PathBuf>,
-    /// What to start from: a (floppy), c (hard disk), d (CD), or several, the first one first; or menu, which asks.
+    /// What to start from: a (floppy), c (hard disk), d (CD), n (network, needs --bios and --option-rom), or several, the
+    /// first one first; or menu, which asks.
     #[arg(long, value_name = "LETTERS")]
     boot: Option<BootOrder>,
     /// Throw away what the guest writes to its disks.
@@ -237,6 +240,14 @@ impl DriveArgs {
             config.drives.cd = self.load(path, Role::Cd, &access)?;
         }
         if let Some(order) = &self.boot {
+            if order.devices.contains(&BootDevice::Network)
+                && (config.firmware.is_none() || config.network_rom.is_none())
+            {
+                return Err(Error::new(
+                    "--boot n: the network card's ROM does that, and our own firmware runs none; give --bios with \
+                     SeaBIOS and --option-rom with iPXE's ROM, or an iPXE image with --cd",
+                ));
+            }
             config.drives.boot = order.clone();
         }
         Ok(())
@@ -340,9 +351,10 @@ mod tests {
         assert_eq!(order("d"), Ok([3, 1, 2]));
         assert_eq!(order("ca"), Ok([2, 1, 3]));
         assert_eq!(order("DCA"), Ok([3, 2, 1]));
+        assert_eq!(order("n"), Ok([4, 1, 2]));
         assert_eq!(order("menu"), Ok([1, 2, 3]));
         assert!("menu".parse::<BootOrder>().is_ok_and(|boot| boot.menu));
-        for (bad, says) in [("", "use a"), ("x", "use a"), ("aa", "twice"), ("n", "iPXE")] {
+        for (bad, says) in [("", "use a"), ("x", "use a"), ("aa", "twice"), ("nn", "twice")] {
             let error = order(bad).expect_err(bad);
             assert!(error.contains(says), "{error}");
         }

@@ -19,6 +19,7 @@ impl Error {
             std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
             std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
             std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+            std::io::ErrorKind::NotADirectory => "it is no folder".to_owned(),
             _ => error.to_string(),
         };
         Error(format!("cannot {what} '{}': {reason}", path.display()))

@@ -246,7 +246,6 @@ fn wrong_arguments_have_claps_code() {
         &["run", "--trace-file", "x"],
         &["run", "--engine", "lockstep", "--lockstep-from", "1,0"],
         &["run", "--engine", "lockstep", "--lockstep-from", "1,1,65"],
-        &["run", "--boot", "n", "x"],
         &["run", "--boot", "z", "x"],
         &["fly"],
         &[],

@@ -113,6 +113,26 @@ fn u_boot_reaches_its_prompt() {
 }
 
 #[test]
+fn a_network_cards_rom_starts_a_file_from_a_folder() {
+    let (Some(firmware), Some(rom)) = (seabios(), guest("ipxe/pxe-rtl8139.rom")) else { return };
+    let Some(kernel) = guest("memtest86+ia32.bin") else { return };
+    let folder = Folder::new("network-boot");
+    fs::create_dir(folder.0.join("served")).expect("a folder can be made");
+    fs::copy(kernel, folder.0.join("served/memtest")).expect("a file can be copied");
+    folder.file("secret", "secret");
+    let steps = "#!ipxe\nimgfetch ../secret && echo got-out || echo kept-in\nsleep 1\nkernel memtest\nboot\n";
+    folder.file("served/start.ipxe", steps);
+    let script = folder.file("script", "timeout 60\nwait-screen kept-in\nwait-screen 'Test #2'\n");
+    let rom = rom.display().to_string();
+    let net = "user,tftp=served,bootfile=start.ipxe";
+    let mut args = vec!["run", "--clock", "virtual", "-m", "32M", "--serial", "none", "--script", &script];
+    args.extend(firmware.iter().map(String::as_str));
+    args.extend(["--option-rom", &rom, "--boot", "n", "--net", net]);
+    let ended = ring86(&folder.0, &args);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+}
+
+#[test]
 fn seabios_is_the_same_for_both_engines() {
     let Some(firmware) = seabios() else { return };
     let folder = Folder::new("seabios-lockstep");
@@ -141,6 +161,8 @@ fn wrong_files_are_refused_in_a_sentence() {
         (vec!["--bios", &bios, "--vga-bios", &short], "it has 4 bytes, fewer than the 2048 its header names"),
         (vec!["--bios", &bios, "--vga-bios", &odd], "it is no adapter's ROM, which begins with the bytes 55h AAh"),
         (vec!["--floppy", &floppy, "--option-rom", &short, "--net", "none"], "no network card to carry it"),
+        (vec!["--floppy", &floppy, "--boot", "n"], "--boot n: the network card's ROM does that, and our own firmware"),
+        (vec!["--bios", &bios, "--net", "user,tftp=nowhere"], "cannot serve 'nowhere': there is no such file"),
         (vec!["--floppy", &floppy, "--option-rom", &short, "--net", "user,model=ne2k_isa"], "use --net user,model="),
     ] {
         let ended = ring86(&folder.0, &[&["run", "--serial", "none"], args.as_slice()].concat());

@@ -13,6 +13,8 @@ const FIXED: usize = 236;
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Seconds for which the address is the guest's.
 const LEASE: u32 = 86_400;
+/// Bytes of the fixed part's field for the name of what to start.
+pub(super) const BOOTFILE: usize = 128;
 /// Messages shorter than BOOTP's are refused by old clients.
 const LEAST: usize = 300;
 
@@ -25,6 +27,8 @@ mod option {
     pub(super) const LEASE_TIME: u8 = 51;
     pub(super) const MESSAGE_TYPE: u8 = 53;
     pub(super) const SERVER: u8 = 54;
+    pub(super) const TFTP_SERVER: u8 = 66;
+    pub(super) const BOOTFILE: u8 = 67;
     pub(super) const END: u8 = 255;
 }
 
@@ -67,8 +71,9 @@ fn address(bytes: &[u8]) -> Option<Ipv4Address> {
     Some(Ipv4Address::from(<[u8; 4]>::try_from(bytes.get(..4)?).ok()?))
 }
 
-/// Answers a client's message; `None` if it is no question, or a question to another server.
-pub(super) fn answer(request: &[u8]) -> Option<Answer> {
+/// Answers a client's message, naming `bootfile` at this server; `None` if it is no question, or a question to another
+/// server.
+pub(super) fn answer(request: &[u8], bootfile: Option<&str>) -> Option<Answer> {
     let fixed = request.get(..FIXED)?;
     // A request over Ethernet with addresses of six bytes.
     if fixed[..3] != [1, 1, 6] {
@@ -126,6 +131,14 @@ pub(super) fn answer(request: &[u8]) -> Option<Answer> {
             out.extend(server.octets());
         }
     }
+    if let Some(name) = bootfile.filter(|name| !refused && name.len() < BOOTFILE) {
+        out[20..24].copy_from_slice(&GATEWAY.octets());
+        out[FIXED - BOOTFILE..][..name.len()].copy_from_slice(name.as_bytes());
+        for (code, text) in [(option::TFTP_SERVER, GATEWAY.to_string().as_str()), (option::BOOTFILE, name)] {
+            out.extend([code, text.len() as u8]);
+            out.extend(text.as_bytes());
+        }
+    }
     out.push(option::END);
     out.resize(out.len().max(LEAST), 0);
     let to = if inform && !client.is_unspecified() { client } else { Ipv4Address::BROADCAST };
@@ -155,38 +168,49 @@ mod tests {
 
     #[test]
     fn an_address_is_offered_and_confirmed() {
-        let offer = answer(&request(message::DISCOVER, &[])).unwrap();
+        let offer = answer(&request(message::DISCOVER, &[]), None).unwrap();
         assert_eq!(kind_and_address(&offer), (message::OFFER, &[10, 0, 2, 15][..]));
         assert_eq!((offer.mac.0[0], offer.message[0], &offer.message[4..8]), (0x52, 2, &[1, 2, 3, 4][..]));
         let options = &offer.message[FIXED + 4..];
         assert_eq!(find(options, option::ROUTER), Some(&[10, 0, 2, 2][..]));
         assert_eq!(find(options, option::NAME_SERVER), Some(&[10, 0, 2, 3][..]));
         assert_eq!(find(options, option::SUBNET_MASK), Some(&[255, 255, 255, 0][..]));
-        let ack = answer(&request(message::REQUEST, &[50, 4, 10, 0, 2, 15, 54, 4, 10, 0, 2, 2])).unwrap();
+        let ack = answer(&request(message::REQUEST, &[50, 4, 10, 0, 2, 15, 54, 4, 10, 0, 2, 2]), None).unwrap();
         assert_eq!(kind_and_address(&ack), (message::ACK, &[10, 0, 2, 15][..]));
     }
 
     #[test]
     fn other_addresses_are_refused_and_other_servers_left_alone() {
-        let nak = answer(&request(message::REQUEST, &[50, 4, 192, 168, 0, 9])).unwrap();
+        let nak = answer(&request(message::REQUEST, &[50, 4, 192, 168, 0, 9]), None).unwrap();
         assert_eq!((kind_and_address(&nak), nak.mac), ((message::NAK, &[0; 4][..]), EthernetAddress::BROADCAST));
-        assert_eq!(answer(&request(message::REQUEST, &[54, 4, 10, 0, 2, 9])), None);
-        assert_eq!(answer(&request(7, &[])), None, "a release");
-        let bootp = answer(&request(message::DISCOVER, &[])[..FIXED]).unwrap();
+        assert_eq!(answer(&request(message::REQUEST, &[54, 4, 10, 0, 2, 9]), None), None);
+        assert_eq!(answer(&request(7, &[]), None), None, "a release");
+        let bootp = answer(&request(message::DISCOVER, &[])[..FIXED], None).unwrap();
         assert_eq!(&bootp.message[16..20], [10, 0, 2, 15]);
+    }
+
+    #[test]
+    fn what_to_start_is_in_the_fixed_part_and_in_options() {
+        let offer = answer(&request(message::DISCOVER, &[]), Some("boot/a.0")).unwrap();
+        assert_eq!((&offer.message[20..24], &offer.message[108..117]), (&[10, 0, 2, 2][..], &b"boot/a.0\0"[..]));
+        let options = &offer.message[FIXED + 4..];
+        assert_eq!(find(options, option::TFTP_SERVER), Some(&b"10.0.2.2"[..]));
+        assert_eq!(find(options, option::BOOTFILE), Some(&b"boot/a.0"[..]));
+        let without = answer(&request(message::DISCOVER, &[]), None).unwrap();
+        assert_eq!(&without.message[20..24], [0; 4]);
     }
 
     #[test]
     fn broken_messages_are_dropped() {
         let good = request(message::REQUEST, &[50, 4, 10, 0, 2, 15]);
         for length in 0..good.len() {
-            answer(&good[..length]);
+            answer(&good[..length], None);
         }
-        assert_eq!(answer(&good[..FIXED - 1]), None);
+        assert_eq!(answer(&good[..FIXED - 1], None), None);
         let cut = request(message::DISCOVER, &[50, 200, 1]);
-        assert!(answer(&cut).is_some(), "an option beyond the end is no option");
+        assert!(answer(&cut, None).is_some(), "an option beyond the end is no option");
         let mut other = good;
         other[2] = 16;
-        assert_eq!(answer(&other), None);
+        assert_eq!(answer(&other, None), None);
     }
 }

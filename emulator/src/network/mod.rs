@@ -22,6 +22,7 @@ mod policy;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tftp;
 mod udp;
 mod waiter;
 

@@ -3,10 +3,11 @@
 use super::options::{Protocol, UserNet};
 use super::policy::{Policy, Reason, Verdict};
 use super::tcp::TcpFlows;
+use super::tftp::{self, Tftp};
 use super::udp::UdpFlows;
 use super::waiter::Waiter;
 use super::{GATEWAY, GATEWAY_MAC, NAME_SERVER, PREFIX, dhcp, frames, is_inside};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use ring86_devices::Time;
 use ring86_devices::clock::earliest;
 use ring86_devices::net::MAX_FRAME;
@@ -157,6 +158,8 @@ pub(super) struct Nat {
     waiter: Waiter,
     tcp: TcpFlows,
     udp: UdpFlows,
+    tftp: Option<Tftp>,
+    bootfile: Option<String>,
     reported: Reported,
     /// When the next poll is due.
     next: Option<Time>,
@@ -164,14 +167,25 @@ pub(super) struct Nat {
 
 impl Nat {
     /// # Errors
-    /// If a port to forward is taken.
+    /// If a port to forward is taken, or the folder for TFTP is missing.
     pub(super) fn new(options: &UserNet, pins: Arc<Pins>) -> Result<Self> {
         let mut waiter = Waiter::new(pins);
         let of = |protocol| options.forwards.iter().filter(move |forward| forward.protocol == protocol);
         let tcp = TcpFlows::new(of(Protocol::Tcp), &mut waiter)?;
         let udp = UdpFlows::new(of(Protocol::Udp), &mut waiter)?;
         let policy = Policy::new(options.allow, options.dns);
-        Ok(Nat { stack: Stack::new(), policy, waiter, tcp, udp, reported: Reported::default(), next: None })
+        let tftp = options.tftp.as_deref().map(|folder| Tftp::new(folder).map_err(|e| Error::io("serve", folder, &e)));
+        Ok(Nat {
+            stack: Stack::new(),
+            policy,
+            waiter,
+            tcp,
+            udp,
+            tftp: tftp.transpose()?,
+            bootfile: options.bootfile.clone(),
+            reported: Reported::default(),
+            next: None,
+        })
     }
 
     pub(super) fn wants_poll(&self, now: Time) -> bool {
@@ -301,7 +315,7 @@ impl Nat {
             return;
         }
         if datagram.dst_port() == dhcp::SERVER_PORT && (to == Ipv4Address::BROADCAST || to == GATEWAY) {
-            if let Some(answer) = dhcp::answer(datagram.payload()) {
+            if let Some(answer) = dhcp::answer(datagram.payload(), self.bootfile.as_deref()) {
                 let server = SocketAddrV4::new(GATEWAY, dhcp::SERVER_PORT);
                 let frames = frames::udp(answer.mac, server, answer.to, &answer.message, 0);
                 self.stack.wire.put(frames);
@@ -314,6 +328,18 @@ impl Nat {
         }
         let guest = SocketAddrV4::new(from, datagram.src_port());
         let peer = SocketAddrV4::new(to, datagram.dst_port());
+        if to == GATEWAY
+            && let Some(server) = &mut self.tftp
+            && [tftp::SERVER_PORT, tftp::TRANSFER_PORT].contains(&peer.port())
+        {
+            let answer = match peer.port() {
+                tftp::SERVER_PORT => Some(server.request(guest, datagram.payload())),
+                _ => server.transfer(guest, datagram.payload()),
+            };
+            let from = SocketAddrV4::new(GATEWAY, tftp::TRANSFER_PORT);
+            self.stack.wire.put(answer.iter().flat_map(|answer| frames::udp(mac, from, guest, answer, 0)));
+            return;
+        }
         if self.udp.send(now, mac, guest, peer, datagram.payload()) {
             return;
         }

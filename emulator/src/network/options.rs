@@ -1,5 +1,6 @@
 //! What the user says with `--net` and `--forward`.
 
+use super::dhcp::BOOTFILE;
 use super::policy::Allow;
 use ring86_devices::net::MacAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,6 +35,10 @@ pub struct UserNet {
     pub dns: Option<SocketAddr>,
     /// Capture file.
     pub pcap: Option<PathBuf>,
+    /// Folder whose files the gateway gives by TFTP.
+    pub tftp: Option<PathBuf>,
+    /// What DHCP tells the guest to start: a file's name, or an address that iPXE understands.
+    pub bootfile: Option<String>,
     /// Ports of the host that lead into the guest.
     pub forwards: Vec<Forward>,
 }
@@ -41,7 +46,16 @@ pub struct UserNet {
 impl Default for UserNet {
     fn default() -> Self {
         let model = CardModel::default();
-        UserNet { model, mac: MAC, allow: Allow::default(), dns: None, pcap: None, forwards: Vec::new() }
+        UserNet {
+            model,
+            mac: MAC,
+            allow: Allow::default(),
+            dns: None,
+            pcap: None,
+            tftp: None,
+            bootfile: None,
+            forwards: Vec::new(),
+        }
     }
 }
 
@@ -80,7 +94,16 @@ impl FromStr for Net {
                 "dns" => net.dns = Some(parse_server(value)?),
                 "pcap" if !value.is_empty() => net.pcap = Some(value.into()),
                 "pcap" => return Err("pcap= wants a file name".to_owned()),
-                _ => return Err(format!("'{key}' is no option; there are model, mac, allow, dns and pcap")),
+                "tftp" if !value.is_empty() => net.tftp = Some(value.into()),
+                "tftp" => return Err("tftp= wants a folder's name".to_owned()),
+                // DHCP's field for it ends with a zero.
+                "bootfile" if !value.is_empty() && value.len() < BOOTFILE => net.bootfile = Some(value.to_owned()),
+                "bootfile" => return Err(format!("bootfile= wants a name of 1 to {} bytes", BOOTFILE - 1)),
+                _ => {
+                    return Err(format!(
+                        "'{key}' is no option; there are model, mac, allow, dns, pcap, tftp and bootfile"
+                    ));
+                }
             }
         }
         Ok(Net::User(Box::new(net)))
