@@ -5,6 +5,7 @@
 //! registers as the payload's protocol wants them, so a guest finds the interrupt table, the video mode and the
 //! chips as after a boot from disk.
 
+pub mod cpio;
 pub mod elf;
 pub mod image;
 pub mod linux;

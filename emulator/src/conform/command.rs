@@ -25,6 +25,7 @@ const SUITES: &str = "Suites (several may follow each other):
   roms              Ring86's own programs, one architectural fact each
   image DIR         guests that report by themselves, as DIR/suite.toml says
   states DIR        programs with the state they must end in: .init and .done, .def, .asm with a JSON header
+  programs DIR      programs of i386 Linux, in a guest and on this host, as DIR/suite.toml says
   lockstep IMAGE    a guest in compiled code beside the interpreter
   against qemu      the same guests in QEMU: what follows (roms, image DIR) is run in both and compared
 Instead of suites:
@@ -95,6 +96,7 @@ enum Suite {
     Roms,
     Image(PathBuf),
     States(PathBuf),
+    Programs(PathBuf),
     Lockstep(PathBuf),
 }
 
@@ -132,6 +134,7 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             "vectors" => suites.push(Suite::Vectors(operand("a file or folder of vectors")?)),
             "image" => suites.push(Suite::Image(operand("a folder with a suite.toml")?)),
             "states" => suites.push(Suite::States(operand("a folder of programs and their states")?)),
+            "programs" => suites.push(Suite::Programs(operand("a folder with a suite.toml")?)),
             "lockstep" => suites.push(Suite::Lockstep(operand("an image")?)),
             "against" => match operand("the name of an emulator (qemu)")?.to_str() {
                 Some("qemu") => against = true,
@@ -156,7 +159,7 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             }
             other => {
                 return Err(usage(format!(
-                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, lockstep IMAGE, against qemu, replay LINE and merge DIR"
+                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, lockstep IMAGE, against qemu, replay LINE and merge DIR"
                 )));
             }
         }
@@ -336,6 +339,7 @@ fn run_suite(
         Suite::Roms => results.tests.extend(super::roms::run(context).map_err(host)?),
         Suite::Image(folder) => results.tests.extend(super::image::run(folder, context).map_err(host)?),
         Suite::States(folder) => results.tests.extend(super::states::run(folder, context).map_err(host)?),
+        Suite::Programs(folder) => results.tests.extend(super::programs::run(folder, context).map_err(host)?),
         Suite::Lockstep(path) => {
             results.tests.extend(super::lockstep::run(path, args.millions, context).map_err(host)?);
         }

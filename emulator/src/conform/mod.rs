@@ -6,13 +6,15 @@
 //! The native suite: [`templates`] finds every instruction form, [`generate`] makes encodings and states, [`native`] and
 //! [`thunk`] run them on the host CPU, [`subject`] on ours, and [`report`] compares, under the [`masks`]. [`minimise`]
 //! makes what fails small; [`plant`] is a bug on purpose that shows it. Other suites: recorded [`vectors`], our own
-//! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], and [`lockstep`].
+//! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`], and
+//! [`lockstep`].
 //! [`qemu`] is a second opinion on guests.
 
 mod address;
 pub mod command;
 mod content;
 pub mod coverage;
+mod fields;
 mod freedom;
 pub mod generate;
 pub mod guest;
@@ -26,6 +28,7 @@ pub mod moo;
 pub mod native;
 pub mod output;
 pub mod plant;
+pub mod programs;
 pub mod qemu;
 pub mod report;
 pub mod results;

@@ -2,10 +2,11 @@
 
 use super::Start;
 use crate::config;
+use crate::conform::fields::{self, Fields};
 use crate::conform::guest::{Convention, Source};
 use ring86_translator::Model;
 use std::path::Path;
-use toml::{Table, Value};
+use toml::Value;
 
 /// Name of the file.
 pub const FILE: &str = "suite.toml";
@@ -44,6 +45,8 @@ pub struct Entry {
     pub arguments: Option<String>,
     /// What it is started as, if its bytes do not show it.
     pub start: Option<Start>,
+    /// What it must say in place of the suite's text.
+    pub done: Option<String>,
     /// Why it is not run.
     pub skip: Option<String>,
     /// Why it may fail.
@@ -79,68 +82,12 @@ pub fn read(folder: &Path) -> Result<Description, String> {
         std::io::ErrorKind::NotFound => format!("{name}: there is no such file; it says how the images report"),
         _ => format!("{name}: {error}"),
     })?;
-    let files = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut files: Vec<String> = files
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    files.sort();
+    let files = fields::files(folder)?;
     parse(&text, &files).map_err(|error| format!("{name}: {error}"))
 }
 
-/// One table of the file, whose errors name its fields.
-struct Fields<'a> {
-    table: &'a Table,
-    place: &'a str,
-}
-
-impl Fields<'_> {
-    fn known(&self, keys: &[&str]) -> Result<(), String> {
-        match self.table.keys().find(|key| !keys.contains(&key.as_str())) {
-            None => Ok(()),
-            Some(key) => Err(format!("{}{key} is no key; there are {}", self.place, keys.join(", "))),
-        }
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>, String> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(format!("{}{key} must be a text in quotes", self.place)),
-        }
-    }
-
-    fn number(&self, key: &str, max: i64) -> Result<Option<i64>, String> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::Integer(number)) if (0..=max).contains(number) => Ok(Some(*number)),
-            Some(_) => Err(format!("{}{key} must be a number from 0 to {max:#x}", self.place)),
-        }
-    }
-
-    fn flag(&self, key: &str) -> Result<Option<bool>, String> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::Boolean(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(format!("{}{key} must be true or false", self.place)),
-        }
-    }
-
-    fn table(&self, key: &str) -> Result<Option<&Table>, String> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::Table(table)) => Ok(Some(table)),
-            Some(_) => Err(format!("{}{key} must be a table", self.place)),
-        }
-    }
-}
-
 fn parse(text: &str, files: &[String]) -> Result<Description, String> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        format!("line {line}: {}", error.message().replace('\n', " "))
-    })?;
+    let table = fields::table(text)?;
     let fields = Fields { table: &table, place: "" };
     fields.known(&KEYS)?;
     let mut description = preset(&fields.text("convention")?.unwrap_or_else(|| "exit".to_owned()))?;
@@ -257,39 +204,17 @@ fn named_start(name: &str) -> Result<Start, String> {
     }
 }
 
-/// Whether `name` is like `pattern`, in which `*` stands for anything.
-fn is_like(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, rest)) => name
-            .strip_prefix(head)
-            .is_some_and(|name| (0..=name.len()).any(|at| name.is_char_boundary(at) && is_like(rest, &name[at..]))),
-    }
-}
-
 fn images(fields: &Fields, files: &[String], start: Option<Start>) -> Result<Vec<Entry>, String> {
-    let patterns = match fields.table.get("images") {
-        None => vec!["*".to_owned()],
-        Some(Value::Array(list)) => list
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned).ok_or("images must be a list of texts"))
-            .collect::<Result<_, _>>()?,
-        Some(_) => return Err("images must be a list of texts".to_owned()),
-    };
-    for pattern in &patterns {
-        if !files.iter().any(|file| is_like(pattern, file)) {
-            return Err(format!("images: no file is like '{pattern}'"));
-        }
-    }
-    let mut images: Vec<Entry> = files
-        .iter()
-        .filter(|file| *file != FILE && patterns.iter().any(|pattern| is_like(pattern, file)))
-        .map(|file| Entry { name: file.clone(), arguments: None, start, skip: None, verdict: None })
+    let mut images: Vec<Entry> = fields
+        .chosen("images", files)?
+        .into_iter()
+        .filter(|file| file != FILE)
+        .map(|name| Entry { name, arguments: None, start, done: None, skip: None, verdict: None })
         .collect();
     for value in fields.table.get("image").and_then(Value::as_array).into_iter().flatten() {
         let table = value.as_table().ok_or("image must be a table: [[image]]")?;
         let image = Fields { table, place: "image." };
-        image.known(&["name", "arguments", "start", "skip", "verdict"])?;
+        image.known(&["name", "arguments", "start", "done", "skip", "verdict"])?;
         let name = image.text("name")?.ok_or("image.name is missing")?;
         if !files.contains(&name) {
             return Err(format!("image.name: there is no file '{name}'"));
@@ -299,6 +224,7 @@ fn images(fields: &Fields, files: &[String], start: Option<Start>) -> Result<Vec
             name: name.clone(),
             arguments: image.text("arguments")?,
             start,
+            done: image.text("done")?,
             skip: image.text("skip")?,
             verdict: image.text("verdict")?,
         };
@@ -358,11 +284,5 @@ mod tests {
         }
         let error = read(Path::new("/nowhere")).unwrap_err();
         assert_eq!(error, "/nowhere/suite.toml: there is no such file; it says how the images report");
-    }
-
-    #[test]
-    fn stars_stand_for_anything() {
-        assert!(is_like("*", "a") && is_like("a*c", "abbc") && is_like("*.f*t", "x.flat") && is_like("a", "a"));
-        assert!(!is_like("a*c", "abcd") && !is_like("*.bin", "x.flat") && !is_like("", "a"));
     }
 }

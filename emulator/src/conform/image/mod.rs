@@ -4,7 +4,7 @@
 pub mod description;
 
 use super::command::Context;
-use super::guest::{self, Limits};
+use super::guest::{self, Convention, Limits};
 use super::qemu;
 use super::results::{Status, Test};
 use super::shard::spread;
@@ -67,16 +67,17 @@ fn one(folder: &Path, description: &Description, entry: &Described, context: &Co
     let path = folder.join(&entry.name);
     let bytes = read_file(&path).map_err(|error| error.to_string())?;
     let start = start_of(&path, &bytes, entry.start)?;
-    let limits = Limits {
-        time: description.time,
-        until_text: description.convention.done.clone(),
-        until_post: description.convention.post,
-    };
+    let mut convention = description.convention.clone();
+    if entry.done.is_some() {
+        convention.done.clone_from(&entry.done);
+    }
+    let limits =
+        Limits { time: description.time, until_text: convention.done.clone(), until_post: description.convention.post };
     if context.against_qemu {
-        return against_qemu(description, entry, start, bytes, context, &limits, &test);
+        return against_qemu(description, &convention, entry, start, bytes, context, &limits, &test);
     }
     let left = guest::run(config(&path, description, entry, start, bytes, context)?, &limits)?;
-    let (named, why) = description.convention.judge(&left);
+    let (named, why) = convention.judge(&left);
     let mut tests: Vec<Test> = Vec::new();
     for (number, one) in (1..).zip(&named) {
         let plain = format!("{}: {}", entry.name, one.name);
@@ -107,6 +108,7 @@ fn one(folder: &Path, description: &Description, entry: &Described, context: &Co
 /// Runs a guest here and in QEMU. Both must come to the same judgement of each test.
 fn against_qemu(
     description: &Description,
+    convention: &Convention,
     entry: &Described,
     start: Start,
     bytes: Vec<u8>,
@@ -114,7 +116,7 @@ fn against_qemu(
     limits: &Limits,
     test: &dyn Fn(&str, Status, &str) -> Test,
 ) -> Result<Vec<Test>, String> {
-    if description.convention.post.is_some() {
+    if convention.post.is_some() {
         return Ok(vec![test(&entry.name, Status::Skip, "qemu does not show POST codes")]);
     }
     let theirs = match start {
@@ -128,8 +130,8 @@ fn against_qemu(
     let theirs = qemu::run(&theirs, description.ram >> 20, arguments, limits)?;
     let ours =
         guest::run(config(&Path::new("").join(&entry.name), description, entry, start, bytes, context)?, limits)?;
-    let (our_named, our_why) = description.convention.judge(&ours);
-    let (their_named, their_why) = description.convention.judge(&theirs);
+    let (our_named, our_why) = convention.judge(&ours);
+    let (their_named, their_why) = convention.judge(&theirs);
     let said = |why: &Option<String>| why.clone().unwrap_or_else(|| "pass".to_owned());
     let detail = format!("ring86: {}\nqemu: {}", said(&our_why), said(&their_why));
     let same = our_named == their_named && our_why.is_some() == their_why.is_some();
