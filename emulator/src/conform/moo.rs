@@ -205,8 +205,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn memory(&mut self) -> Result<Vec<(u32, u8)>, String> {
-        let count = self.u32()?;
-        (0..count).map(|_| Ok((self.u32()?, self.take(1)?[0]))).collect()
+        let count = self.u32()? as usize;
+        // Five bytes each. What the count promises beyond the chunk's end is not there.
+        let bytes = self.take(count.checked_mul(5).ok_or("the file is truncated")?)?;
+        let pair = |b: &[u8]| (u32::from_le_bytes([b[0], b[1], b[2], b[3]]), b[4]);
+        Ok(bytes.chunks_exact(5).map(pair).collect())
     }
 }
 
