@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// The engine that a name stands for, as `conform --engine` takes it: `interpreter`,
-    /// `translator`, `eager` (optimised) or `eager-none`, `single` or `single-none`; `-table` after it chooses the flat table.
+    /// `translator`, `quick`, `optimised`, `eager` (the same) or `eager-none`, `single` or `single-none`; `-table` after it chooses the flat table.
     pub fn named(name: &str) -> Option<Self> {
         use ring86_translator::engine::{Config, Mmu};
         let (name, mmu) = match name.strip_suffix("-table") {
@@ -62,6 +62,12 @@ impl Engine {
             "translator" => Some(Engine::Translator(Config { mmu, ..Config::default() })),
             "single" => Some(Engine::single(mmu, true)),
             "single-none" => Some(Engine::single(mmu, false)),
+            // As code is first compiled, and as it is compiled again where the time goes: never the other.
+            "quick" => match Engine::eager(mmu, false) {
+                Engine::Translator(c) => Some(Engine::Translator(Config { quick_first: true, ..c })),
+                _ => None,
+            },
+            "optimised" => Some(Engine::eager(mmu, true)),
             "eager" => Some(Engine::eager(mmu, true)),
             "eager-none" => Some(Engine::eager(mmu, false)),
             _ => None,

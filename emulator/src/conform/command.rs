@@ -26,6 +26,7 @@ const SUITES: &str = "Suites (several may follow each other):
   image DIR         guests that report by themselves, as DIR/suite.toml says
   states DIR        programs with the state they must end in: .init and .done, .def, .asm with a JSON header
   programs DIR      programs of i386 Linux, in a guest and on this host, as DIR/suite.toml says
+  tiers             what the host cannot be asked about, between our engines: privilege, debugging, restarts
   lockstep IMAGE    a guest in compiled code beside the interpreter
   against qemu      the same guests in QEMU: what follows (roms, image DIR) is run in both and compared
 Instead of suites:
@@ -43,7 +44,7 @@ pub struct ConformArgs {
     #[arg(required = true, value_name = "SUITE")]
     words: Vec<String>,
     /// Engines under test, several with commas: interpreter; every instruction compiled alone: single, single-none (not
-    /// optimised); every block compiled: eager, eager-none; translator compiles what is hot. With -table after it: over
+    /// optimised); every block compiled: quick, optimised (or eager), eager-none; translator compiles what is hot. With -table after it: over
     /// the flat table
     #[arg(long, default_value = "interpreter", value_name = "E", value_delimiter = ',')]
     engine: Vec<String>,
@@ -97,6 +98,7 @@ enum Suite {
     Image(PathBuf),
     States(PathBuf),
     Programs(PathBuf),
+    Tiers,
     Lockstep(PathBuf),
 }
 
@@ -130,6 +132,7 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
         };
         match word.as_str() {
             "native" => suites.push(Suite::Native),
+            "tiers" => suites.push(Suite::Tiers),
             "roms" => suites.push(Suite::Roms),
             "vectors" => suites.push(Suite::Vectors(operand("a file or folder of vectors")?)),
             "image" => suites.push(Suite::Image(operand("a folder with a suite.toml")?)),
@@ -159,7 +162,7 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             }
             other => {
                 return Err(usage(format!(
-                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, lockstep IMAGE, against qemu, replay LINE and merge DIR"
+                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, tiers, lockstep IMAGE, against qemu, replay LINE and merge DIR"
                 )));
             }
         }
@@ -205,7 +208,7 @@ fn conform(args: &ConformArgs) -> Result<u8, Failure> {
 fn named_engine(name: &str) -> Result<Engine, Failure> {
     Engine::named(name).ok_or_else(|| {
         usage(format!(
-            "--engine {name}: not one of interpreter, translator, single, single-none, eager, eager-none (each but the first also with -table)"
+            "--engine {name}: not one of interpreter, translator, single, single-none, quick, optimised, eager, eager-none (each but the first also with -table)"
         ))
     })
 }
@@ -339,6 +342,11 @@ fn run_suite(
         Suite::Roms => results.tests.extend(super::roms::run(context).map_err(host)?),
         Suite::Image(folder) => results.tests.extend(super::image::run(folder, context).map_err(host)?),
         Suite::States(folder) => results.tests.extend(super::states::run(folder, context).map_err(host)?),
+        Suite::Tiers => {
+            // A case here is compiled anew, where one of native is a state for code that is there.
+            let cases = args.cases.div_ceil(100);
+            results.tests.extend(super::tiers::run(cases, args.seed, context).map_err(host)?);
+        }
         Suite::Programs(folder) => results.tests.extend(super::programs::run(folder, context).map_err(host)?),
         Suite::Lockstep(path) => {
             results.tests.extend(super::lockstep::run(path, args.millions, context).map_err(host)?);
@@ -364,6 +372,8 @@ fn replay(line: &str, args: &ConformArgs, plant: Option<Plant>) -> Result<u8, Fa
         let engine = named_engine(name)?;
         let (differences, text) = if line.starts_with("vectors=") {
             replay_vector(line, engine)?
+        } else if line.starts_with("tiers=") {
+            super::tiers::replay(line, engine).map_err(host)?
         } else {
             run::replay(line, engine, plant, args.unmasked).map_err(host)?
         };

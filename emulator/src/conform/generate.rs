@@ -600,7 +600,7 @@ pub fn encoding_of(placement: Placement, bytes: &[u8]) -> Option<Encoding> {
 }
 
 /// Writes a form with random free fields, prefixes and immediates.
-fn write_form(form: Form, random: &mut Random, bytes: &mut [u8; 15]) {
+pub(super) fn write_form(form: Form, random: &mut Random, bytes: &mut [u8; 15]) {
     let mut len = 0;
     let mut push = |byte: u8| {
         bytes[len] = byte;

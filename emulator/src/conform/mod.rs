@@ -6,8 +6,8 @@
 //! The native suite: [`templates`] finds every instruction form, [`generate`] makes encodings and states, [`native`] and
 //! [`thunk`] run them on the host CPU, [`subject`] on ours, and [`report`] compares, under the [`masks`]. [`minimise`]
 //! makes what fails small; [`plant`] is a bug on purpose that shows it. Other suites: recorded [`vectors`], our own
-//! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`], and
-//! [`lockstep`].
+//! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`],
+//! our engines among themselves ([`tiers`]), and [`lockstep`].
 //! [`qemu`] is a second opinion on guests.
 
 mod address;
@@ -39,6 +39,7 @@ pub mod states;
 pub mod subject;
 pub mod templates;
 pub mod thunk;
+pub mod tiers;
 pub mod values;
 pub mod vectors;
 mod vectors_json;

@@ -1,0 +1,206 @@
+//! The suite `tiers`: what the host cannot be asked about, between our own engines with nothing masked. One case is a few
+//! instructions at some privilege level over a small machine ([`machine`]); the interpreter runs it, the engine under test
+//! runs it, and for privilege, segment loads and string restarts the manual's [`rules`] judge both.
+
+mod generate;
+mod machine;
+mod rules;
+
+use super::command::Context;
+use super::results::{Reproducer, Test};
+use super::shard::spread;
+use super::templates::{Form, forms};
+use crate::config::Engine;
+use generate::{Case, Expect, FAMILIES, Family, case};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use machine::{Bench, NO_EXCEPTION, Seen};
+use std::fmt::Write as _;
+
+/// Runs `cases` cases over all families, those of this shard.
+///
+/// # Errors
+/// One sentence.
+pub fn run(cases: u64, seed: u64, context: &Context) -> Result<Vec<Test>, String> {
+    let forms = all_forms();
+    let families: Vec<(Family, &str)> = FAMILIES.into_iter().filter(|(_, name)| context.wants(name)).collect();
+    if families.is_empty() {
+        let names = FAMILIES.map(|(_, name)| name).join(", ");
+        return Err(format!(
+            "--filter {}: no family matches, of {names}",
+            context.filter.as_deref().unwrap_or_default()
+        ));
+    }
+    let count = cases.div_ceil(families.len() as u64);
+    let mut tests = Vec::new();
+    for (family, name) in families {
+        let parts = spread(context.jobs, context.jobs, |job| {
+            let mut pair = Pair::new(context.engine)?;
+            let (mut done, mut failed, mut first) = (0, 0, None);
+            for number in (0..count).filter(|number| context.shard.has(*number)) {
+                if (number / context.shard.of) % context.jobs as u64 != job as u64 {
+                    continue;
+                }
+                done += 1;
+                let case = case(family, seed, number, &forms);
+                if let Some(difference) = pair.differs(&case) {
+                    failed += 1;
+                    let line = format!("tiers={name} seed={seed} case={number}");
+                    first.get_or_insert_with(|| (number, Reproducer { line, text: explain(&case, &difference) }));
+                }
+            }
+            Ok((done, failed, first))
+        });
+        let parts = parts.into_iter().collect::<Result<Vec<(u64, u64, _)>, String>>()?;
+        let (done, failed) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let mut test = Test::of_cases("tiers", context.engine_name, name, done, failed);
+        test.reproducer = parts.into_iter().filter_map(|part| part.2).min_by_key(|first| first.0).map(|first| first.1);
+        if failed > 0 {
+            test.detail = format!("{failed} of {done} cases differ from the interpreter or from the manual");
+        }
+        tests.push(test);
+    }
+    Ok(tests)
+}
+
+/// Runs the case of a line `tiers=FAMILY seed=S case=N` again: what differs, empty if nothing does, and the case in words.
+///
+/// # Errors
+/// If the line is damaged.
+pub fn replay(line: &str, engine: Engine) -> Result<(String, String), String> {
+    let value = |key: &str| {
+        let found = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        found.ok_or_else(|| format!("the line to replay has no valid {key}="))
+    };
+    let number = |key: &str| value(key)?.parse().map_err(|_| format!("the line to replay has no valid {key}="));
+    let name = value("tiers")?;
+    let family = FAMILIES.into_iter().find(|(_, known)| *known == name);
+    let (family, _) = family.ok_or_else(|| format!("the line to replay names no family of tiers: {name}"))?;
+    let case = case(family, number("seed")?, number("case")?, &all_forms());
+    let difference = Pair::new(engine)?.differs(&case).unwrap_or_default();
+    let text = explain(&case, &difference);
+    Ok((difference, text))
+}
+
+fn all_forms() -> Vec<Form> {
+    forms(32).into_values().flatten().collect()
+}
+
+/// The interpreter and the engine under test.
+struct Pair {
+    model: Bench,
+    other: Bench,
+}
+
+impl Pair {
+    fn new(engine: Engine) -> Result<Pair, String> {
+        Ok(Pair { model: Bench::new(Engine::Interpreter)?, other: Bench::new(engine)? })
+    }
+
+    /// What is wrong, if something is.
+    fn differs(&mut self, case: &Case) -> Option<String> {
+        let (model, memory) = self.model.run(case);
+        if let Some(wrong) = wrong(case, &model) {
+            return Some(wrong);
+        }
+        let (other, other_memory) = self.other.run(case);
+        if model != other {
+            return Some(differing(&model, &other));
+        }
+        let at = memory.iter().zip(&other_memory).position(|(a, b)| a != b)?;
+        let shown = |memory: &[u8]| format!("{:02x?}", &memory[at..(at + 8).min(memory.len())]);
+        Some(format!("memory at {at:05x}: {} / {}", shown(&memory), shown(&other_memory)))
+    }
+}
+
+/// What the manual says against how a case ended.
+fn wrong(case: &Case, seen: &Seen) -> Option<String> {
+    match case.expect {
+        Expect::Open => None,
+        Expect::Privilege(rule) => rules::privilege(rule, case, seen),
+        Expect::Load(selector, stack) => {
+            let end = (seen.ends[0].0, seen.ends[0].1);
+            let should = rules::load(selector, stack, case.cpl).unwrap_or((NO_EXCEPTION, None));
+            (end != should).then(|| {
+                format!("loading {selector:04x} at CPL {}: the manual asks for {should:x?}, it was {end:x?}", case.cpl)
+            })
+        }
+        Expect::String(size, source, destination) => {
+            // What ECX has counted, ESI and EDI have gone.
+            let count = case.gpr[1].wrapping_sub(seen.gpr[1] as u32);
+            let step = count.wrapping_mul(if case.flags & 0x400 != 0 { size.wrapping_neg() } else { size });
+            let at = |index: usize, moves: bool| case.gpr[index].wrapping_add(if moves { step } else { 0 });
+            let (esi, edi) = (at(6, source), at(7, destination));
+            (seen.gpr[6] as u32 != esi || seen.gpr[7] as u32 != edi).then(|| {
+                format!(
+                    "after {count:x} elements ESI is {:x} and EDI {:x}, not {esi:x} and {edi:x}",
+                    seen.gpr[6], seen.gpr[7]
+                )
+            })
+        }
+    }
+}
+
+/// The fields that differ, interpreter first.
+fn differing(a: &Seen, b: &Seen) -> String {
+    let (a, b) = (format!("{a:#x?}"), format!("{b:#x?}"));
+    let lines = a.lines().zip(b.lines()).filter(|(x, y)| x != y).take(16);
+    lines.map(|(x, y)| format!("{} / {}", x.trim(), y.trim())).collect::<Vec<_>>().join("\n")
+}
+
+fn explain(case: &Case, difference: &str) -> String {
+    let mut text = String::new();
+    let ip = if case.v86 { case.at - machine::CODE } else { case.at };
+    let bits = if case.v86 { 16 } else { 32 };
+    let mut decoder = Decoder::with_ip(bits, &case.code, ip.into(), DecoderOptions::NONE);
+    let mut formatter = IntelFormatter::new();
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        let _ = write!(text, "{:08x} ", instruction.ip());
+        formatter.format(&instruction, &mut text);
+        text.push('\n');
+    }
+    let mode = if case.v86 { "virtual-8086 mode".to_owned() } else { format!("CPL {}", case.cpl) };
+    let _ = writeln!(text, "{mode}, eflags {:x}, gpr {:x?}, dr {:x?}", case.flags, case.gpr, case.dr);
+    text + difference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::results::Status;
+    use crate::conform::shard::Shard;
+
+    fn context(engine: Engine) -> Context<'static> {
+        let shard = Shard::parse("1/1").unwrap();
+        Context { engine, engine_name: "x", cpu: None, shard, jobs: 1, filter: None, against_qemu: false }
+    }
+
+    #[test]
+    fn the_interpreter_does_as_the_manual_says() {
+        for test in run(20_000, 3, &context(Engine::Interpreter)).unwrap() {
+            let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
+            assert_eq!((test.status, test.cases), (Status::Pass, 4000), "{}: {why}", test.name);
+        }
+    }
+
+    #[test]
+    fn compiled_code_does_as_the_interpreter() {
+        for name in ["quick", "optimised-table"] {
+            for test in run(600, 4, &context(Engine::named(name).unwrap())).unwrap() {
+                let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
+                assert_eq!(test.status, Status::Pass, "{name} {}: {why}", test.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_rule_is_noticed() {
+        let case = case(Family::Segments, 1, 0, &all_forms());
+        let (mut seen, _) = Bench::new(Engine::Interpreter).unwrap().run(&case);
+        let case = Case { expect: Expect::Load(0x08, true), cpl: 3, ..case };
+        seen.ends[0] = (NO_EXCEPTION, None, 0, 0);
+        assert!(wrong(&case, &seen).unwrap().contains("loading 0008 at CPL 3"));
+        let error = replay("tiers=none seed=1 case=1", Engine::Interpreter).unwrap_err();
+        assert_eq!(error, "the line to replay names no family of tiers: none");
+    }
+}
