@@ -322,7 +322,7 @@ impl Opl3 {
             if let Some(time) = SAMPLES.time_of(self.samples) {
                 let scaled = |level: i32, volume: i32| {
                     let level = level.clamp(i16::MIN.into(), i16::MAX.into());
-                    (i64::from(level) * i64::from(volume) >> 16) as i32
+                    ((i64::from(level) * i64::from(volume)) >> 16) as i32
                 };
                 self.track.set(time, scaled(left, self.volume[0]), scaled(right, self.volume[1]));
             }

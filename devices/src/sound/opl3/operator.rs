@@ -226,7 +226,7 @@ impl Operator {
         }
         let octave = (number.max(0) as u32) << pitch.block >> 1;
         let multiple = MULTIPLES[usize::from(self.control & 0xF)];
-        self.phase = (self.phase + (octave * multiple >> 1)) & 0x7_FFFF;
+        self.phase = (self.phase + ((octave * multiple) >> 1)) & 0x7_FFFF;
     }
 
     /// The phase as the ROM is addressed, 10 bits.

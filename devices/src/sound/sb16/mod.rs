@@ -119,7 +119,7 @@ impl SoundBlaster {
         self.level = level;
         if self.track.is_heard() {
             let volume = self.mixer.volume(spec::mixer::VOICE);
-            let scaled = |side: usize| (i64::from(level[side]) * i64::from(volume[side]) >> 16) as i32;
+            let scaled = |side: usize| ((i64::from(level[side]) * i64::from(volume[side])) >> 16) as i32;
             self.track.set(time, scaled(0), scaled(1));
         }
     }

@@ -74,7 +74,7 @@ fn one(folder: &Path, description: &Description, entry: &Described, context: &Co
     let limits =
         Limits { time: description.time, until_text: convention.done.clone(), until_post: description.convention.post };
     if context.against_qemu {
-        return against_qemu(description, &convention, entry, start, bytes, context, &limits, &test);
+        return against_qemu(description, &convention, entry, (start, bytes), context, &limits, &test);
     }
     let left = guest::run(config(&path, description, entry, start, bytes, context)?, &limits)?;
     let (named, why) = convention.judge(&left);
@@ -110,8 +110,7 @@ fn against_qemu(
     description: &Description,
     convention: &Convention,
     entry: &Described,
-    start: Start,
-    bytes: Vec<u8>,
+    (start, bytes): (Start, Vec<u8>),
     context: &Context,
     limits: &Limits,
     test: &dyn Fn(&str, Status, &str) -> Test,
