@@ -175,9 +175,13 @@ impl Cpu {
             None => off,
         };
         if !last {
+            // Which of the faults of two pages comes first, and of the limit behind the last one, is the interpreter's.
+            if (lin & 0xfff) + u64::from(w.bytes()) > 4096 {
+                return Ok(None);
+            }
             let e = self.translate(lin, if write { Access::Write } else { Access::Read }, user)?;
             let plain = e & shadow::IO == 0 && (!write || e & shadow::GUEST_W != 0);
-            if !plain || (lin & 0xfff) + u64::from(w.bytes()) > 4096 {
+            if !plain {
                 return Ok(None);
             }
         }

@@ -92,3 +92,16 @@ fn short_segments_and_real_mode() {
 fn interrupts_at_exact_counts() {
     run(Theme::Interrupts, 300);
 }
+
+/// Programs that have found something, each in every tier.
+#[test]
+fn programs_that_once_differed() {
+    // A CALL that pushes across 4 GiB: the fault of the first page came before that of the limit.
+    for (theme, seed) in [(Theme::Rewrite, 75_932)] {
+        let p = Program::random(seed, theme);
+        for (name, config) in tiers() {
+            let why = compare(&p, &mut Machine::new("interpreter", None), &mut Machine::new(name, Some(config)));
+            assert_eq!(why, None, "{theme:?} seed {seed}, {name}:\n{}", disassemble(&p));
+        }
+    }
+}
