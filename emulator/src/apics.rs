@@ -50,7 +50,8 @@ pub struct Apics {
 
 impl Apics {
     /// Those of a machine with a processor of `model`, whose 8259A has the inputs `pic`; `None` if there were none.
-    pub fn new(model: Model, pic: &IrqInputs) -> Option<Self> {
+    /// `virtual_wire`: see [`Wiring::virtual_wire`].
+    pub fn new(model: Model, pic: &IrqInputs, virtual_wire: bool) -> Option<Self> {
         let generation = match model {
             Model::I8086 | Model::I286 | Model::I386 | Model::I486 => return None,
             Model::Pentium => Generation::P5,
@@ -64,7 +65,7 @@ impl Apics {
         let replaced = [Router::new(vec![timer()]), Router::new(vec![clock()])];
         let routes = std::array::from_fn(|_| std::array::from_fn(|n| pins.line(hpet::spec::FIRST_ROUTE + n)));
         let hpet = Hpet::new(hpet::Wiring { legacy: [timer(), clock()], replaced: replaced.clone(), routes });
-        let wiring = Wiring::default();
+        let wiring = Wiring { virtual_wire, ..Wiring::default() };
         Some(Apics {
             local: LocalApic::new(generation, wiring.clone()),
             io: IoApic::new(pins.clone(), PCI_PINS),

@@ -3,13 +3,15 @@
 //! This file is the one place that says so. A chip knows no bus; what reaches one in another way than by port (the
 //! interrupt acknowledge, host input, the memory window) goes through the handles at the top of [`Board`].
 
+mod decode;
+
 use crate::apics::Apics;
 use crate::boot::HANDOFF_PORT;
 use crate::bus::Dma;
 use crate::config::MachineConfig;
 use crate::drives::{CD_PLACE, Drives, Unit};
 use crate::foreign;
-use crate::layout::{CardMemory, Layout, Shadowing, VGA_WINDOW, VGA_WINDOW_END};
+use crate::layout::{CardMemory, Layout, VGA_WINDOW, VGA_WINDOW_END};
 use crate::network::{CardEnd, CardModel, UserNet};
 use crate::storage::Image;
 use ring86_devices::apic::Acknowledged;
@@ -27,7 +29,7 @@ use ring86_devices::net::rtl8139::Rtl8139;
 use ring86_devices::net::{NetPort, Nic};
 use ring86_devices::parallel::ParallelPort;
 use ring86_devices::pci::expansion_rom::{ExpansionRom, WithRom};
-use ring86_devices::pci::i440fx::{HostBridge, smram};
+use ring86_devices::pci::i440fx::HostBridge;
 use ring86_devices::pci::piix3::IsaBridge;
 use ring86_devices::pci::piix4_pm::{self, PowerManagement};
 use ring86_devices::pci::{self, PciBus};
@@ -173,8 +175,11 @@ pub struct Board {
 }
 
 /// The floppy controller with its drives; the first one is always on the cable.
-fn floppies(drives: &Drives, irq: IrqLine) -> FloppyController {
+fn floppies(drives: &Drives, irq: IrqLine, foreign: bool) -> FloppyController {
     let mut controller = FloppyController::new(irq, drives.floppy_drives());
+    if foreign {
+        controller.seek_unasked();
+    }
     for (i, bay) in drives.floppies.iter().enumerate() {
         controller.insert(i, bay.image().map(|image| Box::new(image.clone()) as _));
     }
@@ -243,7 +248,7 @@ impl Board {
     /// `cable` is what the network card is plugged into, if there is to be one.
     pub fn new(config: &MachineConfig, layout: &Arc<Layout>, pins: Arc<Pins>, cable: Option<CardEnd>) -> Self {
         let inputs = IrqInputs::new();
-        let apics = Apics::new(config.model, &inputs).filter(|_| config.apic);
+        let apics = Apics::new(config.model, &inputs, config.firmware.is_some()).filter(|_| config.apic);
         let line = |n| apics.as_ref().map_or_else(|| inputs.line(n), |apics| apics.isa_line(n));
         let requests = Requests::default();
         // One gate with two handles: the 8042 and port 92h, whoever wrote last.
@@ -291,7 +296,7 @@ impl Board {
         let rom = firmware.and_then(|f| f.video.as_ref()).map(Vec::len);
         let display = with_rom(vga.clone(), rom, CardMemory::VideoRom, &mut roms);
         bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, display);
-        let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY)));
+        let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY), config.firmware.is_some()));
         let ide = ide_units(&config.drives, irq::IDE.map(line));
         let ide = Shared::new(if firmware.is_some() { ide.with_wide_base() } else { ide });
         bus.insert(slot::IDE.0, slot::IDE.1, Box::new(ide.clone()));
@@ -422,105 +427,6 @@ impl Board {
     fn pure_reset<T: Send + 'static>(&mut self, chip: &Shared<T>, reset: fn(&mut T, Time)) {
         let chip = chip.clone();
         self.resets.push(Box::new(move |now| reset(&mut chip.lock(), now)));
-    }
-
-    /// After configuration registers changed: moves ports and memory where they say.
-    fn follow_pci(&mut self) {
-        if self.host_bridge.lock().take_mapping_change() {
-            let regions = self.host_bridge.lock().pam().map(|r| Shadowing {
-                start: r.start.into(),
-                len: r.length.into(),
-                read_ram: r.read_ram,
-                write_ram: r.write_ram,
-            });
-            self.layout.shadow(&regions);
-            let open = smram::SMRAME | smram::DOPEN;
-            self.layout.open_smram(self.host_bridge.lock().smram() & open == open);
-        }
-        if self.power.lock().take_decode_change() {
-            let ranges: Vec<_> = self.power.lock().io_ranges().collect();
-            self.move_ports(self.power_chip, &ranges);
-        }
-        if self.ide.lock().take_decode_change() {
-            let base = self.ide.lock().bus_master_base();
-            let mut ranges = vec![(0x1f0, 8), (0x3f6, 1), (0x170, 8), (0x376, 1)];
-            ranges.extend(base.map(|base| (base, 16)));
-            self.move_ports(self.ide_chip, &ranges);
-        }
-        let mut vga = self.vga.lock();
-        if vga.take_decode_change() {
-            self.layout.place_card_memory(CardMemory::FrameBuffer, vga.frame_buffer());
-            self.display_registers = vga.register_window();
-        }
-        drop(vga);
-        for (card, rom) in &self.roms {
-            let mut rom = rom.lock();
-            if rom.take_change() {
-                self.layout.place_card_memory(*card, rom.place());
-            }
-        }
-        self.follow_network();
-    }
-
-    /// Whether the display adapter's registers answer at `address` in memory.
-    pub fn display_claims(&self, address: u64) -> bool {
-        self.display_registers.is_some_and(|start| address.wrapping_sub(start) < 0x1000)
-    }
-
-    /// After an access to the network card or its configuration: moves its ports and memory where it says.
-    fn follow_network(&mut self) {
-        let Some(network) = &self.network else { return };
-        let mut network = network.lock();
-        let card = network.card();
-        if !card.take_decode_change() {
-            return;
-        }
-        self.network_memory = card.memory_range();
-        let ports: Vec<_> = card.io_range().into_iter().collect();
-        drop(network);
-        self.move_ports(self.network_chip, &ports);
-    }
-
-    /// Whether the network card's registers answer at `address` in memory.
-    pub fn network_claims(&self, address: u64) -> bool {
-        self.network_memory.is_some_and(|(start, len)| address.wrapping_sub(start) < len)
-    }
-
-    /// A read from the network card's registers in memory. Returns the value and when the card next wants attention.
-    pub fn network_read(&mut self, now: Time, address: u64, size: u8) -> (u64, Option<Time>) {
-        let Some(mut network) = self.network.clone() else { return (u64::MAX, None) };
-        // The card decodes the low bits only, the same registers in memory as in ports.
-        let mut half = |at: u64, size| u64::from(network.port_read(now, at as u16, size));
-        let low = half(address, size.min(4));
-        let high = if size == 8 { half(address.wrapping_add(4), 4) } else { 0 };
-        self.run_dma(now);
-        (low | high << 32, network.next_event())
-    }
-
-    /// A write to the network card's registers in memory. Returns when the card next wants attention.
-    pub fn network_write(&mut self, now: Time, address: u64, size: u8, value: u64) -> Option<Time> {
-        let mut network = self.network.clone()?;
-        network.port_write(now, address as u16, size.min(4), value as u32);
-        if size == 8 {
-            network.port_write(now, (address as u16).wrapping_add(4), 4, (value >> 32) as u32);
-        }
-        self.run_dma(now);
-        network.next_event()
-    }
-
-    /// Gives the chip with table number `number` exactly these ports (first, count), where nobody else sits.
-    fn move_ports(&mut self, number: usize, ranges: &[(u16, u16)]) {
-        let number = number as u8;
-        for entry in self.map.iter_mut().filter(|entry| **entry == number) {
-            *entry = 0;
-        }
-        for (base, count) in ranges {
-            for entry in self.map.iter_mut().skip((*base).into()).take((*count).into()) {
-                if *entry == 0 {
-                    *entry = number;
-                }
-            }
-        }
     }
 
     /// Fetches the samples that the sound card should have by now.

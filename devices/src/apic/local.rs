@@ -44,6 +44,9 @@ pub struct Wiring {
     pub nmi: Latch,
     /// INIT: the processor is to be reset.
     pub init: Latch,
+    /// LINT0 is ExtINT from reset on instead of masked, as QEMU and Bochs have it: BIOSes written for them enable the
+    /// APIC and go on with the 8259A.
+    pub virtual_wire: bool,
 }
 
 /// The answer to the processor's interrupt acknowledge.
@@ -86,6 +89,9 @@ mod entry {
     pub const ERROR: usize = 5;
 }
 
+/// LINT0 as ExtINT, not masked.
+const VIRTUAL_WIRE: u32 = 7 << 8;
+
 /// Bits of each entry that can be written.
 const WRITABLE: [u32; 6] = [0x0007_00FF, 0x0001_07FF, 0x0001_07FF, 0x0001_A7FF, 0x0001_A7FF, 0x0001_00FF];
 
@@ -124,6 +130,10 @@ pub struct LocalApic {
 impl LocalApic {
     /// An APIC as after power-on.
     pub fn new(generation: Generation, wiring: Wiring) -> Self {
+        let mut lvt = [lvt::MASKED; 6];
+        if wiring.virtual_wire {
+            lvt[entry::LINT0] = VIRTUAL_WIRE;
+        }
         Self {
             wiring,
             generation,
@@ -138,7 +148,7 @@ impl LocalApic {
             irr: Vectors::default(),
             esr: [0; 2],
             icr: [0; 2],
-            lvt: [lvt::MASKED; 6],
+            lvt,
             timer: Timer::new(),
             was_enabled: false,
             lint0: false,

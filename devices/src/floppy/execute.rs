@@ -235,7 +235,8 @@ impl FloppyController {
         }
         let drive = &self.drives[usize::from(transfer.drive)];
         let mut delay = ACCESS;
-        if self.configure[0] & EIS != 0 && drive.present && !matches!(action, Action::Format | Action::ReadId) {
+        let seeks = self.seeks_unasked || self.configure[0] & EIS != 0;
+        if seeks && drive.present && !matches!(action, Action::Format | Action::ReadId) {
             let target = transfer.id[0];
             let distance = u64::from(drive.cylinder.abs_diff(target));
             delay += distance * self.step_time();

@@ -52,6 +52,8 @@ pub struct FloppyController {
     rate: u8,
     specify: [u8; 2],
     configure: [u8; 2],
+    /// Transfers seek whether EIS says so or not.
+    seeks_unasked: bool,
     perpendicular: u8,
     locked: bool,
     interrupt: bool,
@@ -66,6 +68,12 @@ pub struct FloppyController {
 }
 
 impl FloppyController {
+    /// From now on every transfer seeks to its cylinder, as emulators' controllers do without EIS: BIOSes written for them
+    /// rely on it.
+    pub fn seek_unasked(&mut self) {
+        self.seeks_unasked = true;
+    }
+
     /// A controller held in reset as after power-on, with `drives` (0 to 2) empty drives on its cable.
     pub fn new(irq: IrqLine, drives: usize) -> Self {
         let mut chip = Self {
@@ -84,6 +92,7 @@ impl FloppyController {
             rate: 2,
             specify: [0; 2],
             configure: [0; 2],
+            seeks_unasked: false,
             perpendicular: 0,
             locked: false,
             interrupt: false,
