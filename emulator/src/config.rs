@@ -215,7 +215,7 @@ pub fn host_date() -> DateTime {
 }
 
 /// The civil date of `seconds` after 1970-01-01 00:00:00 UTC.
-fn date_of(seconds: u64) -> DateTime {
+pub(crate) fn date_of(seconds: u64) -> DateTime {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years counted from March make the leap day the last of the year; 400 years have 146,097 days.
     let shifted = days + 719_468;

@@ -166,7 +166,7 @@ pub struct DriveArgs {
     /// Floppy image for drive A, the second time for B; 'none' is a drive without a disk.
     #[arg(long, value_name = "FILE")]
     floppy: Vec<PathBuf>,
-    /// Hard disk image, raw or qcow2, up to four times. raw:FILE or qcow2:FILE says which.
+    /// Hard disk image, raw or qcow2, up to four times. raw:FILE or qcow2:FILE says which; fat:FOLDER is a folder as a disk.
     #[arg(long, value_name = "FILE")]
     hd: Vec<PathBuf>,
     /// CD image; 'none' is a drive without a disc.

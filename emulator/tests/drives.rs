@@ -110,6 +110,26 @@ fn isolinux_menu_from_a_cd() {
     assert!(ended.out.contains("> /two by=keyboard"), "{}", ended.out);
 }
 
+#[test]
+fn freedos_reads_and_writes_a_folder_of_the_hosts() {
+    let Some(image) = shared_guest("freedos722.img") else { return };
+    let folder = Folder::new("folder-disk");
+    let floppy = folder.file("freedos.img", &image);
+    let shown = folder.0.join("shown");
+    fs::create_dir_all(shown.join("sub")).expect("a folder can be made");
+    fs::write(shown.join("HELLO.TXT"), "qwertz\r\n").expect("a file can be written");
+    fs::write(shown.join("sub/a long name.txt"), "uiop\r\n").expect("a file can be written");
+    let script = "wait-screen 'A:\\>'\ntype 'c:\\n'\nwait-screen 'C:\\>'\ntype 'type hello.txt\\n'\nwait-screen qwertz\n\
+                  type 'copy sub\\\\*.* .\\n'\nwait-screen ALONGN~1\ntype 'ren hello.txt renamed.txt\\n'\n\
+                  type 'md made\\n'\ntype 'echo yxcvbn> made\\\\new.txt\\n'\nsleep 3\ntype 'dir\\n'\nwait-screen RENAMED\n";
+    let ended = run(&folder, script, &["--hd", &format!("fat:{}", shown.display()), &floppy]);
+    assert!(ended.err.contains("is a FAT hard disk"), "{}", ended.err);
+    let read = |name: &str| fs::read_to_string(shown.join(name)).unwrap_or_else(|e| format!("{name}: {e}"));
+    assert_eq!((read("RENAMED.TXT"), read("MADE/NEW.TXT")), ("qwertz\r\n".to_owned(), "yxcvbn\r\n".to_owned()));
+    assert_eq!((read("ALONGN~1.TXT"), read("sub/a long name.txt")), ("uiop\r\n".to_owned(), "uiop\r\n".to_owned()));
+    assert!(!shown.join("HELLO.TXT").exists() && !shown.join(".ring86-deleted").exists());
+}
+
 /// Reads sector 2 of drive A again and again and prints its first byte.
 fn reader(a: &mut CodeAssembler) -> Result<(), IcedError> {
     let mut again = a.create_label();

@@ -37,6 +37,11 @@ pub fn stated(path: &Path) -> (Option<Format>, PathBuf) {
     (None, path.to_owned())
 }
 
+/// Takes the `fat:` off a folder's name.
+pub fn folder(path: &Path) -> Option<PathBuf> {
+    path.to_str()?.strip_prefix("fat:").filter(|rest| !rest.is_empty()).map(PathBuf::from)
+}
+
 /// The format of a hard disk image by its first bytes.
 ///
 /// # Errors

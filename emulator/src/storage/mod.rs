@@ -3,6 +3,7 @@
 //! A file's format is decided once, when it is opened; nothing that a guest writes is ever looked at to decide it. No
 //! file is opened that the user did not name.
 
+mod folder;
 pub mod format;
 mod lock;
 mod memory;
@@ -12,6 +13,7 @@ mod qcow2_check;
 mod raw;
 
 use crate::error::{Error, Result};
+use folder::FolderDisk;
 pub use memory::MemoryMedia;
 use overlay::Overlay;
 use raw::RawFile;
@@ -97,11 +99,15 @@ pub struct Opened {
 }
 
 /// Opens the image at `path` for `role`. The name may begin with `raw:` or `qcow2:` to say the format, which is
-/// otherwise judged by the file's first bytes; floppies and CDs are always raw.
+/// otherwise judged by the file's first bytes; floppies and CDs are always raw. For a hard disk, `fat:` and a folder's name
+/// is that folder as a disk.
 ///
 /// # Errors
 /// One sentence if the host refuses, another machine uses it, or its contents do not fit the drive.
 pub fn open(path: &Path, role: Role, access: &Access) -> Result<Opened> {
+    if let Some(folder) = format::folder(path).filter(|_| role == Role::Disk) {
+        return open_folder(&folder, access);
+    }
     let (stated, path) = format::stated(path);
     let want_write = role != Role::Cd && !access.ephemeral;
     let (mut file, writable) = open_file(&path, want_write)?;
@@ -128,6 +134,17 @@ pub fn open(path: &Path, role: Role, access: &Access) -> Result<Opened> {
         _ => "; what the guest writes is refused, since the file is read-only (--ephemeral gives it a copy)",
     };
     Ok(Opened { image: Image::new(media), format: found.name(), writes })
+}
+
+/// A folder as a hard disk.
+fn open_folder(folder: &Path, access: &Access) -> Result<Opened> {
+    let disk = FolderDisk::open(folder, access.ephemeral)?;
+    let writes = match (access.ephemeral, disk.read_only()) {
+        (true, _) => "; what the guest writes to it is thrown away",
+        (_, true) => "; what the guest writes is refused, since the folder is read-only (--ephemeral gives it a copy)",
+        _ => "; what the guest writes goes into it when the guest flushes and at the end",
+    };
+    Ok(Opened { image: Image::new(Box::new(disk)), format: "FAT", writes })
 }
 
 impl Role {
