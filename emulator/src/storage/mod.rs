@@ -10,6 +10,8 @@ mod memory;
 mod overlay;
 mod qcow2;
 mod qcow2_check;
+#[cfg(test)]
+mod qcow2_crafted;
 mod raw;
 
 use crate::error::{Error, Result};
