@@ -108,7 +108,7 @@ impl Synthesis {
         }
     }
 
-    /// Appends the samples up to guest time `until` to `out`; all steps up to [`AHEAD`] samples later should be known.
+    /// Appends the samples up to guest time `until` to `out`; all steps up to `AHEAD` samples later should be known.
     pub fn take(&mut self, until: Time, out: &mut Vec<Sample>) {
         let end = PLACES.ticks(until) / PHASES as u64;
         while self.next < end {

@@ -1,6 +1,6 @@
 //! The suite `tiers`: what the host cannot be asked about, between our own engines with nothing masked. One case is a few
-//! instructions at some privilege level over a small machine ([`machine`]); the interpreter runs it, the engine under test
-//! runs it, and for privilege, segment loads and string restarts the manual's [`rules`] judge both.
+//! instructions at some privilege level over a small machine (`machine`); the interpreter runs it, the engine under test
+//! runs it, and for privilege, segment loads and string restarts the manual's `rules` judge both.
 
 mod generate;
 mod machine;
