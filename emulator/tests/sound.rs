@@ -4,7 +4,7 @@
 #[path = "support/folder.rs"]
 mod folder;
 
-use folder::{Folder, ring86};
+use folder::{Ended, Folder, ring86};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
@@ -213,30 +213,18 @@ fn frequency(samples: &[[i16; 2]]) -> f64 {
     (rises.len() - 1) as f64 * RATE as f64 / (last - first) as f64
 }
 
+/// Runs a floppy that ends by the debug-exit port, on the virtual clock.
+fn play(folder: &Folder, more: &[&str]) -> Ended {
+    let machine = ["run", "--clock", "virtual", "--serial", "none", "--net", "none"];
+    ring86(&folder.0, &[&machine[..], &["--debug-exit", "0xf4", "--max-time", "20"], more].concat())
+}
+
 #[test]
 fn each_device_is_heard() {
     let folder = Folder::new("sound");
     let floppy = folder.file("player.img", player().expect("the code is right"));
     let run = |engine: &str, file: &str| {
-        let args = [
-            "run",
-            "--clock",
-            "virtual",
-            "--engine",
-            engine,
-            "--serial",
-            "none",
-            "--net",
-            "none",
-            "--debug-exit",
-            "0xf4",
-            "--max-time",
-            "20",
-            "--sound",
-            &format!("wav:{file}"),
-            &floppy,
-        ];
-        let ended = ring86(&folder.0, &args);
+        let ended = play(&folder, &["--engine", engine, "--sound", &format!("wav:{file}"), &floppy]);
         assert_eq!(ended.code, Some(3), "one interrupt at the end of the block; {}", ended.err);
         folder.read(file)
     };
@@ -272,21 +260,7 @@ fn each_device_is_heard() {
 fn nothing_is_played_into_nowhere() {
     let folder = Folder::new("sound-none");
     let floppy = folder.file("player.img", player().expect("the code is right"));
-    let args = [
-        "run",
-        "--clock",
-        "virtual",
-        "--serial",
-        "none",
-        "--net",
-        "none",
-        "--debug-exit",
-        "0xf4",
-        "--max-time",
-        "20",
-        &floppy,
-    ];
-    let ended = ring86(&folder.0, &args);
+    let ended = play(&folder, &[&floppy]);
     assert_eq!(ended.code, Some(3), "the chips are there without --sound: {}", ended.err);
     let ended = ring86(&folder.0, &["run", "--sound", "wav:no/such/folder.wav", &floppy]);
     assert_eq!(ended.code, Some(120));
@@ -309,23 +283,7 @@ fn the_bios_prints() -> Result<(), IcedError> {
     image.resize(1440 << 10, 0);
     let folder = Folder::new("parallel");
     let floppy = folder.file("print.img", image);
-    let args = [
-        "run",
-        "--clock",
-        "virtual",
-        "--serial",
-        "none",
-        "--net",
-        "none",
-        "--debug-exit",
-        "0xf4",
-        "--max-time",
-        "20",
-        "--parallel",
-        "file:paper",
-        &floppy,
-    ];
-    let ended = ring86(&folder.0, &args);
+    let ended = play(&folder, &["--parallel", "file:paper", &floppy]);
     // Int 17h's status: not busy, selected, no time-out. (Acknowledge and error are shown inverted.)
     assert_eq!(ended.code.map(|code| (code >> 1) & 0x51), Some(0x10), "{}", ended.err);
     assert_eq!(folder.read("paper"), b"Hi\n");
