@@ -120,4 +120,9 @@ impl Plan {
             _ => Vec::new(),
         }
     }
+
+    /// Indices of the blocks that the terminator of block `i` names.
+    pub fn successors(&self, i: usize) -> Vec<usize> {
+        self.statics(&self.blocks[i]).into_iter().filter_map(|d| self.at(d)).collect()
+    }
 }

@@ -181,8 +181,8 @@ impl Cpu {
 
 /// The blocks that back edges lead to, in the order of a search from the anchor.
 fn loop_headers(plan: &Plan) -> Vec<usize> {
-    let next: Vec<Vec<usize>> = (plan.blocks.iter())
-        .map(|b| plan.statics(b).into_iter().filter_map(|d| plan.at(d)).chain(b.targets.iter().copied()).collect())
+    let next: Vec<Vec<usize>> = (plan.blocks.iter().enumerate())
+        .map(|(i, b)| plan.successors(i).into_iter().chain(b.targets.iter().copied()).collect())
         .collect();
     let (mut seen, mut open) = (vec![false; next.len()], vec![false; next.len()]);
     let mut headers = Vec::new();

@@ -159,7 +159,7 @@ pub(super) fn split_entries(plan: &mut Plan) {
     let n = plan.blocks.len();
     let mut reached = vec![false; n];
     for i in 0..n {
-        for s in super::order::successors(plan, i) {
+        for s in plan.successors(i) {
             reached[s] = true;
         }
     }

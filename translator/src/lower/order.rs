@@ -33,18 +33,13 @@ pub(super) struct Order {
     pub candidates: Vec<Vec<usize>>,
 }
 
-/// Static successors inside the region.
-pub(super) fn successors(plan: &Plan, i: usize) -> Vec<usize> {
-    plan.statics(&plan.blocks[i]).into_iter().filter_map(|d| plan.at(d)).collect()
-}
-
 impl Order {
     pub fn new(plan: &Plan) -> Order {
         let n = plan.blocks.len();
         let mut o = Order { candidates: candidates(plan), ..Order::default() };
         let next: Vec<Vec<usize>> = (0..n)
             .map(|i| {
-                let mut all = successors(plan, i);
+                let mut all = plan.successors(i);
                 all.extend(&o.candidates[i]);
                 all
             })
@@ -85,7 +80,7 @@ impl Order {
                 _ => None,
             })
             .collect();
-        let statics: Vec<Vec<usize>> = (0..n).map(|i| successors(plan, i)).collect();
+        let statics: Vec<Vec<usize>> = (0..n).map(|i| plan.successors(i)).collect();
         let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
         o.described = describe(plan, &statics, &indirect, &o.inherits, &o.sequence);
         o
@@ -254,7 +249,7 @@ fn flags(plan: &Plan, next: &[Vec<usize>], sequence: &[usize]) -> Vec<bool> {
                 Some(Op::After { .. }) => 2,
                 _ => 1,
             };
-            successors(plan, i).len() < ways
+            plan.successors(i).len() < ways
         })
         .collect();
     let mut position = vec![0; n];
