@@ -49,13 +49,16 @@ impl Cpu {
                 continue;
             }
             interpret = false;
-            let serial = self.blocks.get(id).serial;
+            let block = self.blocks.get(id);
+            let (serial, whole) = (block.serial, self.retired + block.marks.len() as u64);
             let missed = std::mem::take(&mut self.missed);
             let special = self.run_block(bus, id, end - self.retired)?;
             if let Some(lin) = missed {
                 self.learn_miss(lin);
             }
-            self.learn_target(id, serial);
+            if self.retired == whole {
+                self.learn_target(id, serial);
+            }
             let mut special = special;
             if let Some(e) = &mut self.engine {
                 e.look(self.retired);
@@ -172,7 +175,7 @@ impl Cpu {
         }
     }
 
-    /// Remembers where an indirect transfer went.
+    /// Remembers where the indirect transfer at the end of block `id`, which has run to its end, went.
     fn learn_target(&mut self, id: Id, serial: u64) {
         use crate::block::End;
         let lin = self.state.segs[1].base.wrapping_add(self.state.rip) & 0xffff_ffff;
@@ -186,5 +189,33 @@ impl Cpu {
                 b.profile.targets.push(delta);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::block::Key;
+    use crate::bus::NullBus;
+    use crate::engine::Config;
+    use crate::model::Model;
+    use crate::state::slot;
+    use crate::system::testing::Rig;
+
+    #[test]
+    fn a_block_that_is_cut_short_teaches_no_targets() {
+        let mut cpu = Rig::real(Model::Max).cpu;
+        cpu.enable_translator(Config::default()).expect("a code generator for this host");
+        // NOP, NOP, NOP, JMP CX to the first of them.
+        cpu.mem.ram().write_bytes(0x100, &[0x90, 0x90, 0x90, 0xff, 0xe1]);
+        cpu.state.set_gpr(slot::RCX, 0x100);
+        let key = Key { at: 0x100, mode: cpu.state.mode };
+        for _ in 0..2 {
+            cpu.run(&mut NullBus, 1);
+            cpu.run(&mut NullBus, 3);
+        }
+        let id = cpu.blocks.find(key).expect("a block that has run");
+        assert_eq!((cpu.state.rip, cpu.blocks.get(id).profile.targets.len()), (0x100, 0));
+        cpu.run(&mut NullBus, 4);
+        assert_eq!(cpu.blocks.get(id).profile.targets, [0]);
     }
 }

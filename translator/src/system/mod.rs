@@ -25,7 +25,7 @@ mod segments;
 mod stack;
 mod task;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transfer;
 
 /// In [`crate::Fault::dr6`]: the fault belongs to the first instruction of a task just switched to. RIP is already

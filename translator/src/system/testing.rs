@@ -1,4 +1,4 @@
-//! A CPU with descriptor tables, tasks and handlers in place, for the tests of this module.
+//! A CPU with descriptor tables, tasks and handlers in place, for tests.
 
 use super::descriptor::Descriptor;
 use super::segments::V86_DATA;
