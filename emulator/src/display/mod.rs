@@ -1,13 +1,20 @@
 //! `--display`: where the guest's screen is shown and its keys and mouse come from.
 
 mod keysym;
+mod places;
 mod remote;
+#[cfg(all(feature = "window", target_os = "linux"))]
+mod scale;
 mod terminal;
 mod vnc;
 mod web;
+#[cfg(all(feature = "window", target_os = "linux"))]
+mod window;
 mod zrle;
 
-use crate::error::{Error, Result};
+#[cfg(not(all(feature = "window", target_os = "linux")))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::machine::Machine;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,7 +29,7 @@ pub enum Target {
     None,
     /// In the terminal, text modes only. Ctrl-A X leaves.
     Terminal,
-    /// In a window (not in this build).
+    /// In a window, if this build has the feature `window`.
     Window,
     /// To VNC viewers.
     Vnc(Address),
@@ -97,7 +104,7 @@ impl FromStr for Target {
 pub enum Display {
     /// The terminal.
     Terminal(Box<TerminalDisplay>),
-    /// Viewers on the network.
+    /// Viewers on the network, or a window.
     Remote(remote::Remote),
 }
 
@@ -105,12 +112,18 @@ impl Display {
     /// Opens what the user asked for; `None` if that is nothing.
     ///
     /// # Errors
-    /// If the terminal or the network address cannot be had.
+    /// If the terminal, the network address or a window cannot be had.
     pub fn open(target: &Target, machine: &Machine) -> Result<Option<Self>> {
         Ok(Some(match target {
             Target::None => return Ok(None),
+            #[cfg(all(feature = "window", target_os = "linux"))]
+            Target::Window => Display::Remote(window::open(machine.waker())?),
+            #[cfg(not(all(feature = "window", target_os = "linux")))]
             Target::Window => {
-                return Err(Error::new("--display window is not in this build; use vnc:, web:, terminal or none"));
+                return Err(Error::new(
+                    "--display window is not in this build: build it on Linux with --features window, or use web, vnc \
+                     or terminal",
+                ));
             }
             Target::Terminal => Display::Terminal(Box::new(TerminalDisplay::open(machine.waker())?)),
             Target::Vnc(address) => Display::Remote(vnc::serve(address, machine.waker())?),
@@ -125,10 +138,7 @@ impl Display {
     pub fn pump(&mut self, machine: &mut Machine) -> Result<bool> {
         match self {
             Display::Terminal(display) => display.pump(machine),
-            Display::Remote(display) => {
-                display.pump(machine);
-                Ok(false)
-            }
+            Display::Remote(display) => Ok(display.pump(machine)),
         }
     }
 }

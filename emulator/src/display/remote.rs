@@ -1,5 +1,5 @@
-//! What VNC and web viewers share: the machine's thread publishes pictures and serial output and takes input; each
-//! viewer has threads of its own. Nothing here grows with what a viewer sends or fails to read.
+//! What VNC, web viewers and the window share: the machine's thread publishes pictures and serial output and takes
+//! input; each viewer has threads of its own. Nothing here grows with what a viewer sends or fails to read.
 
 use crate::error::{Error, Result};
 use crate::machine::Machine;
@@ -36,6 +36,8 @@ pub enum Input {
     Pause(bool),
     /// Bytes for COM1.
     Serial(Vec<u8>),
+    /// The user wants to leave.
+    Leave,
 }
 
 /// What is shown at present.
@@ -108,20 +110,8 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Listens at `address` and gives each connection to `viewer` on a thread of its own. `what` names the server to
-    /// the user. Returns the address with the port that was taken.
-    ///
-    /// # Errors
-    /// If the address cannot be had.
-    pub fn listen(
-        what: &str,
-        address: SocketAddr,
-        waker: Waker,
-        viewer: impl Fn(TcpStream, &Hub) + Send + Sync + 'static,
-    ) -> Result<(Self, SocketAddr)> {
-        let refused = |e: std::io::Error| Error::new(format!("--display {what}: cannot listen at {address}: {e}"));
-        let listener = TcpListener::bind(address).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+    /// Without viewers.
+    fn new(waker: Waker) -> Self {
         let (sender, input) = sync_channel(WAITING);
         let shown = Shown {
             number: 0,
@@ -138,7 +128,34 @@ impl Remote {
             viewers: AtomicUsize::new(0),
             waker,
         });
-        let (shared, viewer) = (Arc::clone(&hub), Arc::new(viewer));
+        Remote { hub, input, next: Instant::now(), serial_seen: 0 }
+    }
+
+    /// For one viewer, in this process.
+    #[cfg(all(feature = "window", target_os = "linux"))]
+    pub fn local(waker: Waker) -> (Self, Arc<Hub>) {
+        let remote = Remote::new(waker);
+        remote.hub.viewers.store(1, Ordering::Release);
+        let hub = Arc::clone(&remote.hub);
+        (remote, hub)
+    }
+
+    /// Listens at `address` and gives each connection to `viewer` on a thread of its own. `what` names the server to
+    /// the user. Returns the address with the port that was taken.
+    ///
+    /// # Errors
+    /// If the address cannot be had.
+    pub fn listen(
+        what: &str,
+        address: SocketAddr,
+        waker: Waker,
+        viewer: impl Fn(TcpStream, &Hub) + Send + Sync + 'static,
+    ) -> Result<(Self, SocketAddr)> {
+        let refused = |e: std::io::Error| Error::new(format!("--display {what}: cannot listen at {address}: {e}"));
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let remote = Remote::new(waker);
+        let (shared, viewer) = (Arc::clone(&remote.hub), Arc::new(viewer));
         std::thread::spawn(move || {
             loop {
                 let Ok((stream, _)) = listener.accept() else {
@@ -161,11 +178,12 @@ impl Remote {
                 }
             }
         });
-        Ok((Remote { hub, input, next: Instant::now(), serial_seen: 0 }, address))
+        Ok((remote, address))
     }
 
-    /// Takes input and publishes what changed.
-    pub fn pump(&mut self, machine: &mut Machine) {
+    /// Takes input and publishes what changed. True if the user wants to leave.
+    pub fn pump(&mut self, machine: &mut Machine) -> bool {
+        let mut leave = false;
         while machine.key_room()
             && let Ok(input) = self.input.try_recv()
         {
@@ -180,10 +198,11 @@ impl Remote {
                 Input::Serial(bytes) => {
                     machine.serial_input(&bytes);
                 }
+                Input::Leave => leave = true,
             }
         }
         if self.hub.viewers.load(Ordering::Acquire) == 0 || Instant::now() < self.next {
-            return;
+            return leave;
         }
         self.next = Instant::now() + INTERVAL;
         let frame = machine.frame();
@@ -193,7 +212,7 @@ impl Remote {
         let mut shown = self.hub.lock();
         let same = *shown.frame == frame && shown.paused == machine.is_paused() && shown.serial_end == new_end;
         if same && shown.number > 0 {
-            return;
+            return leave;
         }
         if *shown.frame != frame {
             shown.frame = Arc::new(frame);
@@ -211,6 +230,7 @@ impl Remote {
         shown.number += 1;
         drop(shown);
         self.hub.changed.notify_all();
+        leave
     }
 }
 
