@@ -2,6 +2,9 @@
 //!
 //! An entry rests on the mapping of its region's pages. What rests on global pages alone outlives loads of CR3, which
 //! drop the rest: a kernel's regions stay known from one address space to the next.
+//!
+//! An entry may be in either of two places, so that two hot places in the guest do not drive each other out: every time
+//! one is not found costs as much as some fifty times that it is.
 
 use crate::block::RegionId;
 use crate::lower::trampoline::{self, JUMPS, Jump};
@@ -20,6 +23,8 @@ pub(super) struct JumpCache {
     generations: [u64; 2],
     /// Base and limit of CS that entries of segments which are not flat belong to.
     cs: (u64, u32),
+    /// Which of two places is given up next.
+    turn: usize,
 }
 
 impl JumpCache {
@@ -29,6 +34,7 @@ impl JumpCache {
             filled: [Vec::new(), Vec::new()],
             generations: [0; 2],
             cs: (0, 0),
+            turn: 0,
         }
     }
 
@@ -40,13 +46,20 @@ impl JumpCache {
     /// The entry for a place in the guest.
     #[inline]
     pub fn find(&self, rip: u64, mode: u32) -> Option<Jump> {
-        let jump = self.places[trampoline::index(rip)];
-        (jump.tag == trampoline::tag(rip, mode)).then_some(jump)
+        let tag = trampoline::tag(rip, mode);
+        trampoline::places(rip).into_iter().map(|i| self.places[i]).find(|jump| jump.tag == tag)
     }
 
-    /// Stores an entry at the place of `rip`.
+    /// Stores an entry for `rip`: in its own place, in an empty one, or instead of another.
     pub fn put(&mut self, rip: u64, jump: Jump) {
-        let (i, kind) = (trampoline::index(rip), usize::from(jump.global & 1));
+        let places = trampoline::places(rip);
+        let holds = |tag: u64| places.into_iter().find(|i| self.places[*i].tag == tag);
+        let free = holds(jump.tag).or_else(|| holds(EMPTY));
+        let i = free.unwrap_or_else(|| {
+            self.turn ^= 1;
+            places[self.turn]
+        });
+        let kind = usize::from(jump.global & 1);
         let old = std::mem::replace(&mut self.places[i], jump);
         if old.tag != EMPTY && old.global == jump.global {
             return;
@@ -141,6 +154,25 @@ mod tests {
         shadow.flush(false);
         cache.follow(&shadow);
         assert_eq!(known(&cache, &[0xc000_2000]), [false]);
+    }
+
+    #[test]
+    fn two_entries_of_one_place_do_not_drive_each_other_out() {
+        let mut cache = JumpCache::new();
+        // The low bits are the same, and so are those of the page numbers.
+        let places = [0x1000, 0x1000 + (1 << 26), 0x1000 + (2 << 26)];
+        let tags = places.map(|rip| trampoline::places(rip));
+        assert!(tags.iter().all(|t| *t == tags[0]));
+        for (n, rip) in places[..2].iter().enumerate() {
+            cache.put(*rip, jump(*rip, n as u32, 0));
+            cache.put(*rip, jump(*rip, n as u32, 0));
+        }
+        assert_eq!(known(&cache, &places), [true, true, false]);
+        cache.put(places[2], jump(places[2], 2, 0));
+        assert_eq!(known(&cache, &places).iter().filter(|known| **known).count(), 2);
+        assert!(known(&cache, &places)[2]);
+        cache.clear();
+        assert_eq!(known(&cache, &places), [false; 3]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::state::State;
 use core::mem::offset_of;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{AbiParam, BlockArg, InstBuilder, MemFlagsData};
+use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -41,9 +41,10 @@ pub fn tag(rip: u64, mode: u32) -> u64 {
     rip & 0xffff_ffff | u64::from(mode) << 32
 }
 
-/// Where a RIP's entry is.
-pub fn index(rip: u64) -> usize {
-    (rip ^ rip >> 12) as usize & (JUMPS - 1)
+/// Where a RIP's entry may be: here first, or there.
+pub fn places(rip: u64) -> [usize; 2] {
+    let first = (rip ^ rip >> 12) as usize & (JUMPS - 1);
+    [first, first ^ 1]
 }
 
 /// Address of the trampoline: `fn(state, &Jump) -> exit`. It calls the region, and as long as regions end in
@@ -68,8 +69,7 @@ fn build() -> Result<usize, String> {
     context.func.signature.returns = vec![AbiParam::new(I64)];
     let mut fc = FunctionBuilderContext::new();
     let mut b = FunctionBuilder::new(&mut context.func, &mut fc);
-    let (head, run, enough, next, done) =
-        (b.create_block(), b.create_block(), b.create_block(), b.create_block(), b.create_block());
+    let [head, run, enough, next, other, done] = std::array::from_fn(|_| b.create_block());
     b.append_block_params_for_function_params(head);
     for block in [run, done] {
         b.append_block_param(block, I64);
@@ -112,13 +112,20 @@ fn build() -> Result<usize, String> {
     let mixed = b.ins().ushr_imm_u(rip, 12);
     let mixed = b.ins().bxor(mixed, rip);
     let mixed = b.ins().band_imm_u(mixed, (JUMPS - 1) as i64);
-    let at = b.ins().imul_imm_u(mixed, size_of::<Jump>() as i64);
     let table = b.ins().load(I64, trusted, st, frame(offset_of!(Frame, jumps)));
-    let at = b.ins().iadd(table, at);
-    let have = b.ins().load(I64, trusted, at, offset_of!(Jump, tag) as i32);
-    let hit = b.ins().icmp(IntCC::Equal, have, want);
+    let look = |b: &mut FunctionBuilder, place: Value, missed: Block, with: &[BlockArg]| {
+        let at = b.ins().imul_imm_u(place, size_of::<Jump>() as i64);
+        let at = b.ins().iadd(table, at);
+        let have = b.ins().load(I64, trusted, at, offset_of!(Jump, tag) as i32);
+        let hit = b.ins().icmp(IntCC::Equal, have, want);
+        b.ins().brif(hit, run, &[BlockArg::Value(at), BlockArg::Value(rip)], missed, with);
+    };
+    look(&mut b, mixed, other, &[]);
+
+    b.switch_to_block(other);
+    let second = b.ins().bxor_imm_u(mixed, 1);
     let zero = b.ins().iconst(I64, 0);
-    b.ins().brif(hit, run, &[BlockArg::Value(at), BlockArg::Value(rip)], done, &[BlockArg::Value(zero)]);
+    look(&mut b, second, done, &[BlockArg::Value(zero)]);
 
     b.switch_to_block(done);
     let why = b.block_params(done)[0];
