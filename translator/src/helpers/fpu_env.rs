@@ -20,16 +20,44 @@ impl Cpu {
         })
     }
 
-    fn put(&mut self, bus: &mut dyn Bus, seg: SegReg, at: u64, bytes: &[u8]) -> Res<()> {
-        for (i, b) in bytes.iter().enumerate() {
-            self.write_seg(bus, seg, at.wrapping_add(i as u64) & 0xffff_ffff, *b)?;
+    /// Bytes from `off` on that one access may cover, 8, 4 or 1 of `len`: as it is aligned, it stays in its page, and
+    /// the offset does not wrap.
+    fn piece(&self, seg: SegReg, off: u64, len: usize) -> usize {
+        let lin = self.state.segs[seg as usize].base.wrapping_add(off);
+        let fits = |size: usize| lin.is_multiple_of(size as u64) && len >= size && off + size as u64 <= 1 << 32;
+        [8, 4].into_iter().find(|size| fits(*size)).unwrap_or(1)
+    }
+
+    fn put(&mut self, bus: &mut dyn Bus, seg: SegReg, at: u64, mut bytes: &[u8]) -> Res<()> {
+        let mut off = at;
+        while !bytes.is_empty() {
+            off &= 0xffff_ffff;
+            let (piece, rest) = bytes.split_at(self.piece(seg, off, bytes.len()));
+            match *piece {
+                [a, b, c, d, e, f, g, h] => {
+                    self.write_seg(bus, seg, off, u64::from_le_bytes([a, b, c, d, e, f, g, h]))?;
+                }
+                [a, b, c, d] => self.write_seg(bus, seg, off, u32::from_le_bytes([a, b, c, d]))?,
+                _ => self.write_seg(bus, seg, off, piece[0])?,
+            }
+            off += piece.len() as u64;
+            bytes = rest;
         }
         Ok(())
     }
 
     fn take(&mut self, bus: &mut dyn Bus, seg: SegReg, at: u64, bytes: &mut [u8]) -> Res<()> {
-        for (i, b) in bytes.iter_mut().enumerate() {
-            *b = self.read_seg(bus, seg, at.wrapping_add(i as u64) & 0xffff_ffff)?;
+        let (mut off, mut done) = (at, 0);
+        while done < bytes.len() {
+            off &= 0xffff_ffff;
+            let size = self.piece(seg, off, bytes.len() - done);
+            let value = match size {
+                8 => self.read_seg::<u64>(bus, seg, off)?,
+                4 => self.read_seg::<u32>(bus, seg, off)?.into(),
+                _ => self.read_seg::<u8>(bus, seg, off)?.into(),
+            };
+            bytes[done..done + size].copy_from_slice(&value.to_le_bytes()[..size]);
+            (off, done) = (off + size as u64, done + size);
         }
         Ok(())
     }
