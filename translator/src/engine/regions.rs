@@ -4,7 +4,6 @@ use super::{Region, worker};
 use crate::block::{Id, Key, RegionId};
 use crate::cpu::Cpu;
 use crate::lower::compile::Effort;
-use crate::model::Model;
 use crate::region::Plan;
 use crate::state::mode;
 
@@ -46,7 +45,7 @@ impl Cpu {
 
     /// Asks for the region anchored at block `id`: a quick one, or with `hot` (its place in the queue) an optimised one.
     fn request(&mut self, id: Id, hot: Option<u32>) {
-        if self.model < Model::I386 || self.state.mode & (mode::STEP | mode::CHECKED) != 0 {
+        if self.state.mode & (mode::STEP | mode::CHECKED) != 0 {
             return;
         }
         let profile = &self.blocks.get(id).profile;

@@ -149,9 +149,9 @@ impl Lifter {
                 let a = Self::gpr(ins.op0_register()).0;
                 if a == slot::RSP && self.model == Model::I8086 {
                     // The 8086 pushes the new value of SP.
-                    self.move_sp(-2);
-                    let mem = self.stack_mem(slot::RSP, 0);
-                    self.store(w, mem, slot::RSP);
+                    let t = self.temp();
+                    self.e(Op::Sub { w, f: false, dst: t, a, b: Src { slot: slot::ZERO, imm: 2 } });
+                    self.push(w, t);
                 } else {
                     self.push(w, a);
                 }

@@ -3,6 +3,7 @@
 use super::flags::{Fl, Shift};
 use super::{Lowerer, exits::Kind, ty};
 use crate::ir::{BitOp, Op, Src, Width};
+use crate::model::Model;
 use crate::state::slot;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
@@ -321,7 +322,13 @@ impl Lowerer<'_, '_> {
             Some(n) => self.b.ins().iconst(I32, i64::from(n)),
             None => {
                 let n = self.src(b, Width::B);
-                self.b.ins().uextend(I32, n)
+                let n = self.b.ins().uextend(I32, n);
+                if self.plan.model == Model::I8086 {
+                    // An 8086 shifts as often as CL says; the host looks at five bits of it.
+                    let few = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, n, 32);
+                    self.leave_unless(few);
+                }
+                n
             }
         };
         // Counts beyond a narrow operand's width are shifts of the wider value, cut.
