@@ -242,6 +242,136 @@ fn the_boot_order_counts() {
     assert!(ended.out.contains("Floppy A: 1.44 MiB") && ended.out.contains("Disk: 1 MiB"), "{ended:?}");
 }
 
+/// A boot sector's code that prints what int 13h says of the drives while a CD's image stands for the first one.
+fn emulated_disk(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    const BUFFER: u32 = 0x8000;
+    const PACKET: u32 = 0x7e00;
+    let mut print = a.create_label();
+    let mut start = a.create_label();
+    a.jmp(start)?;
+    // AL as two hexadecimal digits, or as it is.
+    let (mut hex, mut digit) = (a.create_label(), a.create_label());
+    a.set_label(&mut hex)?;
+    a.push(ax)?;
+    a.shr(al, 4)?;
+    a.call(digit)?;
+    a.pop(ax)?;
+    a.and(al, 15)?;
+    a.set_label(&mut digit)?;
+    a.add(al, i32::from(b'0'))?;
+    a.cmp(al, i32::from(b'9'))?;
+    a.jbe(print)?;
+    a.add(al, 7)?;
+    a.set_label(&mut print)?;
+    a.mov(ah, 0x0e)?;
+    a.int(0x10)?;
+    a.ret()?;
+    a.set_label(&mut start)?;
+    a.xor(ax, ax)?;
+    a.mov(ds, ax)?;
+    a.mov(es, ax)?;
+    a.cld()?;
+    a.mov(al, dl)?;
+    a.call(hex)?;
+    // The geometry and how many disks there are.
+    a.mov(ax, 0x0800)?;
+    a.mov(dl, 0x80)?;
+    a.int(0x13)?;
+    for register in [ch, cl, dh, dl] {
+        a.mov(al, register)?;
+        a.call(hex)?;
+    }
+    // By CHS: cylinder 1, head 2, sector 3 of the CD's image; the first sector of the real disk.
+    for (place, drive) in [(0x0103, 0x0280), (0x0001, 0x0081)] {
+        a.mov(ax, 0x0201)?;
+        a.mov(bx, BUFFER)?;
+        a.mov(cx, place)?;
+        a.mov(dx, drive)?;
+        a.xor(bp, bp)?;
+        a.int(0x13)?;
+        a.mov(al, byte_ptr(BUFFER))?;
+        a.call(print)?;
+    }
+    // By LBA: seven sectors from the third, across blocks of the CD.
+    a.mov(si, PACKET)?;
+    a.mov(word_ptr(si), 0x10)?;
+    a.mov(word_ptr(si + 2), 7)?;
+    a.mov(word_ptr(si + 4), BUFFER as i32)?;
+    a.mov(word_ptr(si + 6), 0)?;
+    a.mov(dword_ptr(si + 8), 3)?;
+    a.mov(dword_ptr(si + 12), 0)?;
+    a.mov(ax, 0x4200)?;
+    a.mov(dx, 0x0280)?;
+    a.int(0x13)?;
+    for sector in 0..7 {
+        a.mov(al, byte_ptr(BUFFER + 512 * sector))?;
+        a.call(print)?;
+    }
+    // Writes are refused.
+    for function in [0x0301, 0x4300] {
+        a.mov(ax, function)?;
+        a.mov(si, PACKET)?;
+        a.mov(bx, BUFFER)?;
+        a.mov(cx, 1)?;
+        a.mov(dx, 0x0080)?;
+        a.int(0x13)?;
+        a.mov(al, ah)?;
+        a.call(hex)?;
+    }
+    // What is emulated, for drive 80h and, refused, for 81h; the end of it; what drive 80h is then.
+    for (function, drive) in [(0x4b01, 0x80), (0x4b01, 0x81), (0x4b00, 0x7f)] {
+        a.mov(ax, function)?;
+        a.mov(dx, drive)?;
+        a.mov(si, PACKET)?;
+        a.int(0x13)?;
+        a.mov(al, ah)?;
+        a.call(hex)?;
+    }
+    a.mov(al, byte_ptr(PACKET + 1))?;
+    a.call(hex)?;
+    a.mov(al, byte_ptr(PACKET + 2))?;
+    a.call(hex)?;
+    a.mov(ax, 0x0201)?;
+    a.mov(bx, BUFFER)?;
+    a.mov(cx, 1)?;
+    a.mov(dx, 0x0080)?;
+    a.int(0x13)?;
+    a.mov(al, byte_ptr(BUFFER))?;
+    a.call(print)?;
+    a.cli()?;
+    a.hlt()
+}
+
+#[test]
+fn an_image_on_a_cd_is_the_first_disk() {
+    let folder = Folder::new("el-torito-disk");
+    // 5 cylinders, 4 heads, 17 sectors; one partition from the second track on.
+    let (cylinders, heads, sectors) = (5u32, 4u32, 17u32);
+    let total = cylinders * heads * sectors;
+    let mut disk = floppy(emulated_disk, b"");
+    assert!(disk[0x1b8..0x1fe].iter().all(|byte| *byte == 0), "the code reaches into the partition table");
+    disk.resize(total as usize * 512, 0);
+    let entry = [0x80, 1, 1, 0, 0x0b, heads as u8 - 1, sectors as u8, cylinders as u8 - 1];
+    disk[0x1be..0x1c6].copy_from_slice(&entry);
+    disk[0x1c6..0x1ca].copy_from_slice(&sectors.to_le_bytes());
+    disk[0x1ca..0x1ce].copy_from_slice(&(total - sectors).to_le_bytes());
+    disk[((heads + 2) * sectors + 2) as usize * 512] = b'c';
+    for (sector, letter) in (3..10).zip(b"tuvwxyz") {
+        disk[sector * 512] = *letter;
+    }
+    let mut real = vec![0; 1 << 20];
+    real[0] = b'r';
+    let cd = folder.file("cd.iso", iso::image(iso::Boot::Disk, &[("DISK.IMG", disk)]));
+    let hd = folder.file("disk.img", real);
+    let args =
+        ["run", "--clock", "virtual", "--serial", "none", "--dump-screen", "--hd", &hd, "--cd", &cd, "--boot", "d"];
+    let ended = ring86(&folder.0, &args);
+    assert_eq!(ended.code, Some(122), "{ended:?}");
+    // Drive; highest cylinder, sectors, highest head, disks; both sectors; seven; two refusals; 4B01, 4B01, 4B00.
+    let seen = "80".to_owned() + "04110302" + "cr" + "tuvwxyz" + "0303" + "000100" + "0480" + "r";
+    assert!(ended.out.contains(&seen), "no {seen} in {}", ended.out);
+}
+
 #[test]
 fn a_read_only_file_is_a_write_protected_disk() {
     // Writes a sector to drive A and prints int 13h's status.

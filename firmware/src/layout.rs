@@ -82,7 +82,7 @@ pub mod ebda {
     pub const MOUSE_PACKET: i32 = 0x28;
     /// Fixed disk parameter tables of drives 80h and 81h, 16 bytes each (int 41h and 46h point here).
     pub const DISK_TABLES: i32 = 0x3d;
-    /// Drive records, `DRIVE_SIZE` bytes each, in the order primary master, primary slave, secondary master, slave.
+    /// Drive records, `drive::SIZE` bytes each, in the order primary master, primary slave, secondary master, slave.
     pub const DRIVES: i32 = 0x100;
     /// Index of the drive record behind BIOS drives 80h to 83h.
     pub const DISK_MAP: i32 = 0x180;
@@ -103,12 +103,18 @@ pub mod ebda {
     pub const TRANSFER_CHUNK: i32 = 0x1b2;
     /// 0: whole CD blocks; 1 to 4: only that quarter, a 512-byte sector of an emulated floppy.
     pub const TRANSFER_PART: i32 = 0x1b4;
-    /// El Torito media type of the floppy that a CD's image stands for as drive 0, 0 for none.
+    /// El Torito media type while a CD's image stands for a drive: 1 to 3 a floppy as drive 0, 4 a disk as drive 80h, 0
+    /// for none.
     pub const CD_MEDIA: i32 = 0x1b5;
     /// First block of that image.
     pub const CD_IMAGE: i32 = 0x1b8;
     /// What the user chose in the boot menu (1 floppy, 2 disk, 3 CD), 0 for the usual order.
     pub const BOOT_CHOICE: i32 = 0x1bc;
+    /// The drive record of the disk that a CD's image stands for.
+    pub const CD_DISK: i32 = 0x1c0;
+    /// Where the CD's boot image was loaded (segment), and how many sectors of it.
+    pub const CD_SEGMENT: i32 = 0x1e0;
+    pub const CD_SECTORS: i32 = 0x1e2;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.
     pub const SECTOR: i32 = 0x200;
 }
@@ -122,7 +128,7 @@ pub mod drive {
     pub const CONTROL: i32 = 2;
     /// 00h or 10h: bit 4 of the Device/Head register.
     pub const SELECT: i32 = 4;
-    /// 0 none, 1 ATA, 2 ATAPI.
+    /// 0 none, 1 ATA, 2 ATAPI, 3 an image on the CD.
     pub const KIND: i32 = 5;
     /// Geometry that int 13h shows.
     pub const CYLINDERS: i32 = 6;

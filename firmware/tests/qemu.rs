@@ -450,6 +450,63 @@ fn cds_boot_as_a_floppy() -> Result<(), IcedError> {
 }
 
 #[test]
+fn cds_boot_as_a_disk() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    p.report(|a| a.mov(ax, dx))?;
+    p.asm.mov(ax, 0x2000)?;
+    p.asm.mov(es, ax)?;
+    // Cylinder 2, head 1, sector 3 is sector (2 * 4 + 1) * 17 + 2 = 155 of the image.
+    p.asm.mov(ax, 0x0207)?;
+    p.asm.mov(bx, 0)?;
+    p.asm.mov(cx, 0x0203)?;
+    p.asm.mov(dx, 0x0180)?;
+    p.asm.int(0x13)?;
+    p.report(|_| Ok(()))?;
+    p.report(|a| a.mov(ax, word_ptr(0).es()))?;
+    p.report(|a| a.mov(ax, word_ptr(6 * 512 + 0x1fc).es()))?;
+    p.asm.mov(ax, 0x0301)?;
+    p.asm.int(0x13)?;
+    p.report(|_| Ok(()))?;
+    p.line()?;
+    // The geometry of both disks: the real one has moved up, and there is no third.
+    for drive in [0x80, 0x81, 0x82] {
+        p.asm.mov(ax, 0x0800)?;
+        p.asm.mov(dx, drive)?;
+        p.asm.int(0x13)?;
+        p.report(|a| a.mov(ax, cx))?;
+        p.report(|a| a.mov(ax, dx))?;
+        p.report(|a| a.sbb(ax, ax))?;
+        p.line()?;
+    }
+    // After the end of the emulation the real disk, of 2016 sectors, is the first.
+    p.asm.mov(si, 0x6000)?;
+    p.asm.mov(ax, 0x4b00)?;
+    p.asm.mov(dx, 0x0080)?;
+    p.asm.int(0x13)?;
+    p.report(|a| a.mov(ax, word_ptr(0x6000)))?;
+    p.report(|a| a.mov(ax, word_ptr(0x6002)))?;
+    p.report(|a| a.mov(ax, word_ptr(0x6010)))?;
+    p.asm.mov(ax, 0x1500)?;
+    p.asm.mov(dx, 0x0080)?;
+    p.asm.int(0x13)?;
+    p.report(|a| a.mov(ax, dx))?;
+    p.line()?;
+    let mut image = disk(5 * 4 * 17, &p.finish()?)?;
+    // One partition, to head 3, sector 17, cylinder 4.
+    image[0x1be..0x1c6].copy_from_slice(&[0x80, 1, 1, 0, 0x0b, 3, 17, 4]);
+    let scratch = Scratch::new("cd-disk");
+    let image = scratch.file("cd.iso", &cd(4, 1, &image));
+    let real = scratch.file("real", &vec![0; 2016 * 512]);
+    let real = format!("if=ide,index=0,format=raw,file={real}");
+    let Some(log) = scratch.run(&arguments(&[cd_drive(&image), real])) else { return Ok(()) };
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines[0], "0080 0007 009B 00A1 0300 ");
+    assert_eq!(lines[1..4], ["0411 0302 0000 ", "013F 0F02 0000 ", "013F 0082 FFFF "], "{log}");
+    assert_eq!(lines[4], "0413 0180 1104 07E0 ");
+    Ok(())
+}
+
+#[test]
 fn nothing_to_boot_is_said() {
     let scratch = Scratch::new("nothing");
     let screen = scratch.0.join("screen");

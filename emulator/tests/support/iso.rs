@@ -13,6 +13,8 @@ pub enum Boot {
     NoEmulation,
     /// It is a 1.44 MB floppy.
     Floppy,
+    /// It is a hard disk with one partition.
+    Disk,
 }
 
 fn both(value: u32) -> [u8; 8] {
@@ -89,8 +91,12 @@ pub fn image(boot: Boot, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     // The validation entry's words sum to zero.
     put(catalogue, &[1]);
     put(catalogue + 28, &[0xaa, 0x55, 0x55, 0xaa]);
-    let (media, sectors) = if boot == Boot::Floppy { (2, 1) } else { (0, 4) };
-    put(catalogue + 32, &[0x88, media, 0, 0, 0, 0, sectors, 0]);
+    let (media, kind, sectors) = match boot {
+        Boot::NoEmulation => (0, 0, 4),
+        Boot::Floppy => (2, 0, 1),
+        Boot::Disk => (4, data[(boot_block - FIRST_FILE) as usize * BLOCK + 0x1c2], 1),
+    };
+    put(catalogue + 32, &[0x88, media, 0, 0, kind, 0, sectors, 0]);
     put(catalogue + 40, &boot_block.to_le_bytes());
     image.extend(data);
     image

@@ -18,6 +18,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov es, ax;
             sti;
             cld;
+            call @emulation_end;
             mov al, 0x38;
             call @cmos_read;
             shr al, 4;

@@ -1,4 +1,4 @@
-//! int 13h on hard disks and CD drives: CHS functions, the extensions 41h-48h, El Torito status.
+//! int 13h on hard disks and CD drives: CHS functions, the extensions 41h-48h.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{EBDA, bda, drive, ebda, frame};
@@ -6,18 +6,21 @@ use iced_x86::code_asm::*;
 
 use super::frames::enter;
 
+/// Index of the record of the disk that a CD's image stands for, counted from the first drive record.
+pub const CD_DISK: i32 = (ebda::CD_DISK - ebda::DRIVES) / drive::SIZE;
+
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b; disk_entry: sti;);
     enter(b)?;
     x86!(b;
             cmp ah, 0x4b;
-            je @cd_status_service;
+            je @emulation_service;
             call @disk_find; // ES:SI = drive record
             jc .unknown;
             cmp ah, 0x48;
             ja @disk_bad_command;
-            cmp byte_ptr(si + drive::KIND).es(), 1;
-            je .disk;
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            jne .disk;
             cmp ah, 0x41; // a CD only has the extensions
             jae .disk;
             cmp ah, 1;
@@ -109,8 +112,8 @@ fn emit_services(b: &mut Builder) -> Emit {
         .cd:
             mov bl, byte_ptr(ebda::CD_DRIVE).es();
         .record:
-            cmp bl, 4;
-            jae .none;
+            cmp bl, CD_DISK;
+            ja .none;
             movzx si, bl;
             shl si, 5;
             add si, ebda::DRIVES;
@@ -144,26 +147,6 @@ fn emit_services(b: &mut Builder) -> Emit {
             mov byte_ptr(bp + frame::DL), al;
             mov byte_ptr(bp + frame::AL), 0;
             jmp @disk_success;
-        // AH=4Bh AL=01: the El Torito status of the drive that was booted.
-        cd_status_service:
-            push EBDA;
-            pop es;
-            cmp al, 1;
-            ja @disk_bad_command;
-            cmp byte_ptr(ebda::CD_BOOTED).es(), 0;
-            je @disk_bad_command;
-            mov si, word_ptr(bp + frame::SI);
-            mov es, word_ptr(bp + frame::DS);
-            mov byte_ptr(si).es(), 0x13;
-            mov byte_ptr(si + 1).es(), 0;
-            mov byte_ptr(si + 2).es(), 0xe0;
-            mov byte_ptr(si + 3).es(), 0;
-            mov dword_ptr(si + 4).es(), 0;
-            mov dword_ptr(si + 8).es(), 0;
-            mov dword_ptr(si + 12).es(), 0;
-            mov word_ptr(si + 16).es(), 0;
-            mov byte_ptr(si + 18).es(), 0;
-            jmp @disk_success;
     );
     Ok(())
 }
@@ -175,7 +158,11 @@ fn emit_chs(b: &mut Builder) -> Emit {
             jmp @disk_chs;
         disk_write:
             mov bl, 1;
-            jmp @disk_chs;
+            cmp byte_ptr(si + drive::KIND).es(), 1;
+            je @disk_chs;
+            mov byte_ptr(bp + frame::AL), 0;
+            mov ah, 3; // write protected
+            jmp @disk_return;
         disk_verify:
             mov bl, 2;
         // EDX:EAX = block of CH/CL/DH, ECX = blocks, EDI = linear address, BL = 0 read, 1 write, 2 verify.
@@ -331,8 +318,8 @@ fn emit_parameters(b: &mut Builder) -> Emit {
             mov dword_ptr(di + 0x10), eax;
             mov edx, dword_ptr(si + (drive::TOTAL + 4)).es();
             mov dword_ptr(di + 0x14), edx;
-            cmp byte_ptr(si + drive::KIND).es(), 1;
-            jne .cd;
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            je .cd;
             mov word_ptr(di + 2), 2; // geometry valid
             movzx eax, word_ptr(si + drive::PHYSICAL_CYLINDERS).es();
             mov dword_ptr(di + 4), eax;

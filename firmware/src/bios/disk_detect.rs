@@ -60,11 +60,15 @@ fn emit_detect(b: &mut Builder) -> Emit {
             cmp al, 4;
             jb .number;
             mov byte_ptr(bda::DISK_COUNT), ah;
+        // The tables of int 41h and 46h, for drives 80h and 81h. Changes AX, SI, DI, DL, ES.
+        disk_tables:
+            push EBDA;
+            pop es;
             mov dl, 0x80;
             mov di, ebda::DISK_TABLES;
         .table:
             call @disk_find;
-            jc .tables_done;
+            jc .done;
             mov ax, word_ptr(si + drive::CYLINDERS).es();
             mov word_ptr(di).es(), ax;
             mov word_ptr(di + 12).es(), ax;
@@ -78,7 +82,7 @@ fn emit_detect(b: &mut Builder) -> Emit {
             inc dl;
             cmp dl, 0x82;
             jb .table;
-        .tables_done:
+        .done:
             ret;
         ata_places:
     );

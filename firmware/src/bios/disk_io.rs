@@ -99,6 +99,8 @@ fn emit_primitives(b: &mut Builder) -> Emit {
         // Transfers ECX blocks from block EDX:EAX of the drive in record ES:SI at linear address EDI; BL = 0 read,
         // 1 write, 2 verify. AH = status, ECX = blocks not transferred.
         disk_transfer:
+            cmp byte_ptr(si + drive::KIND).es(), 3;
+            je @image_transfer;
             push fs;
             push EBDA;
             pop fs;

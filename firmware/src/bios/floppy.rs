@@ -16,12 +16,16 @@ pub fn emit(b: &mut Builder) -> Emit {
     );
     enter(b)?;
     x86!(b;
+        cmp ah, 0x4b;
+        je @emulation_service;
         or dl, dl;
         jnz .real;
         push EBDA;
         pop es;
-        cmp byte_ptr(ebda::CD_MEDIA).es(), 0;
-        jne @emulated_floppy;
+        cmp byte_ptr(ebda::CD_MEDIA).es(), 1;
+        jb .real;
+        cmp byte_ptr(ebda::CD_MEDIA).es(), 3;
+        jbe @emulated_floppy;
         .real:
         cmp ah, 0x01;
         je .status;
