@@ -435,7 +435,7 @@ impl Run {
         let mut drives = self.drives.clone();
         match &self.image {
             Some(path) => drives.insert_bare(&mut config, path, append, initrd, self.entry)?,
-            None if self.kernel.is_none() && drives.is_empty() && !self.firmware.has_bios() => {
+            None if self.kernel.is_none() && drives.is_empty() && !self.firmware.has_rom() => {
                 return Err(Error::new(
                     "nothing to run: give an image, --floppy, --hd, --cd or --kernel, or try 'ring86 demo'",
                 ));

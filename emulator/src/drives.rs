@@ -172,8 +172,8 @@ pub struct DriveArgs {
     /// CD image; 'none' is a drive without a disc.
     #[arg(long, value_name = "FILE")]
     cd: Option<PathBuf>,
-    /// What to start from: a (floppy), c (hard disk), d (CD), n (network, needs --bios and --option-rom), or several, the
-    /// first one first; or menu, which asks.
+    /// What to start from: a (floppy), c (hard disk), d (CD), n (network, needs --option-rom), or several, the first one
+    /// first; or menu, which asks.
     #[arg(long, value_name = "LETTERS")]
     boot: Option<BootOrder>,
     /// Throw away what the guest writes to its disks.
@@ -240,12 +240,9 @@ impl DriveArgs {
             config.drives.cd = self.load(path, Role::Cd, &access)?;
         }
         if let Some(order) = &self.boot {
-            if order.devices.contains(&BootDevice::Network)
-                && (config.firmware.is_none() || config.network_rom.is_none())
-            {
+            if order.devices.contains(&BootDevice::Network) && config.network_rom.is_none() {
                 return Err(Error::new(
-                    "--boot n: the network card's ROM does that, and our own firmware runs none; give --bios with \
-                     SeaBIOS and --option-rom with iPXE's ROM, or an iPXE image with --cd",
+                    "--boot n: the network card's ROM does that; give one with --option-rom, for example iPXE's",
                 ));
             }
             config.drives.boot = order.clone();

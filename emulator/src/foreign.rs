@@ -55,9 +55,9 @@ pub struct FirmwareArgs {
 }
 
 impl FirmwareArgs {
-    /// Whether a BIOS is given, which can do something without a drive or a kernel.
-    pub fn has_bios(&self) -> bool {
-        self.bios.is_some()
+    /// Whether a BIOS or a card's ROM is given, which can do something without a drive or a kernel.
+    pub fn has_rom(&self) -> bool {
+        self.bios.is_some() || self.option_rom.is_some()
     }
 
     /// The file of `--firmware-log`.

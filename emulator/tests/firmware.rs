@@ -112,24 +112,55 @@ fn u_boot_reaches_its_prompt() {
     assert!(serial.contains("U-Boot 20") && serial.contains("QEMU x86 (I440FX)"), "{serial}");
 }
 
-#[test]
-fn a_network_cards_rom_starts_a_file_from_a_folder() {
-    let (Some(firmware), Some(rom)) = (seabios(), guest("ipxe/pxe-rtl8139.rom")) else { return };
-    let Some(kernel) = guest("memtest86+ia32.bin") else { return };
-    let folder = Folder::new("network-boot");
+/// A folder with what a network card starts: a script of iPXE's that tries to leave it, then memtest86+.
+fn served(folder: &Folder) -> Option<()> {
+    let kernel = guest("memtest86+ia32.bin")?;
     fs::create_dir(folder.0.join("served")).expect("a folder can be made");
     fs::copy(kernel, folder.0.join("served/memtest")).expect("a file can be copied");
     folder.file("secret", "secret");
     let steps = "#!ipxe\nimgfetch ../secret && echo got-out || echo kept-in\nsleep 1\nkernel memtest\nboot\n";
     folder.file("served/start.ipxe", steps);
-    let script = folder.file("script", "timeout 60\nwait-screen kept-in\nwait-screen 'Test #2'\n");
-    let rom = rom.display().to_string();
-    let net = "user,tftp=served,bootfile=start.ipxe";
+    Some(())
+}
+
+/// Starts it by the ROM `rom` of the card `model`.
+#[track_caller]
+fn starts_by_network(folder: &Folder, script: &str, firmware: &[String], (rom, model): (&str, &str), boot: &str) {
+    let script = folder.file("script", format!("timeout 60\n{script}wait-screen kept-in\nwait-screen 'Test #2'\n"));
+    let net = format!("user,model={model},tftp=served,bootfile=start.ipxe");
     let mut args = vec!["run", "--clock", "virtual", "-m", "32M", "--serial", "none", "--script", &script];
     args.extend(firmware.iter().map(String::as_str));
-    args.extend(["--option-rom", &rom, "--boot", "n", "--net", net]);
+    args.extend(["--option-rom", rom, "--boot", boot, "--net", &net]);
     let ended = ring86(&folder.0, &args);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
+}
+
+#[test]
+fn a_network_cards_rom_starts_a_file_from_a_folder() {
+    let (Some(firmware), Some(rom)) = (seabios(), guest("ipxe/pxe-rtl8139.rom")) else { return };
+    let folder = Folder::new("network-boot");
+    let Some(()) = served(&folder) else { return };
+    starts_by_network(&folder, "", &firmware, (&rom.display().to_string(), "rtl8139"), "n");
+}
+
+#[test]
+fn our_own_firmware_runs_a_network_cards_rom() {
+    let folder = Folder::new("own-network-boot");
+    let Some(()) = served(&folder) else { return };
+    // The NE2000's ROM names no device.
+    for (rom, model) in [("ipxe/pxe-rtl8139.rom", "rtl8139"), ("ipxe/pxe-ne2k_pci.rom", "ne2k_pci")] {
+        let Some(rom) = guest(rom) else { return };
+        starts_by_network(&folder, "", &[], (&rom.display().to_string(), model), "n");
+    }
+}
+
+#[test]
+fn the_boot_menu_lists_the_network() {
+    let Some(rom) = guest("ipxe/pxe-rtl8139.rom") else { return };
+    let folder = Folder::new("own-network-menu");
+    let Some(()) = served(&folder) else { return };
+    let menu = "wait-screen '4  network: iPXE'\nkey 4\nwait-screen 'Starting from the network.'\n";
+    starts_by_network(&folder, menu, &[], (&rom.display().to_string(), "rtl8139"), "menu");
 }
 
 #[test]
@@ -161,7 +192,10 @@ fn wrong_files_are_refused_in_a_sentence() {
         (vec!["--bios", &bios, "--vga-bios", &short], "it has 4 bytes, fewer than the 2048 its header names"),
         (vec!["--bios", &bios, "--vga-bios", &odd], "it is no adapter's ROM, which begins with the bytes 55h AAh"),
         (vec!["--floppy", &floppy, "--option-rom", &short, "--net", "none"], "no network card to carry it"),
-        (vec!["--floppy", &floppy, "--boot", "n"], "--boot n: the network card's ROM does that, and our own firmware"),
+        (
+            vec!["--floppy", &floppy, "--boot", "n"],
+            "--boot n: the network card's ROM does that; give one with --option-rom",
+        ),
         (vec!["--bios", &bios, "--net", "user,tftp=nowhere"], "cannot serve 'nowhere': there is no such file"),
         (vec!["--floppy", &floppy, "--option-rom", &short, "--net", "user,model=ne2k_isa"], "use --net user,model="),
     ] {

@@ -82,6 +82,14 @@ pub mod ebda {
     pub const MOUSE_PACKET: i32 = 0x28;
     /// Fixed disk parameter tables of drives 80h and 81h, 16 bytes each (int 41h and 46h point here).
     pub const DISK_TABLES: i32 = 0x3d;
+    /// What a ROM can start by itself: its bootstrap entry vector, and its product's name in the same segment.
+    pub const BEV_OFFSET: i32 = 0x60;
+    pub const BEV_SEGMENT: i32 = 0x62;
+    pub const BEV_NAME: i32 = 0x64;
+    /// Segment where the next ROM of a PCI card goes.
+    pub const SHADOW_NEXT: i32 = 0x66;
+    /// What is still to be tried, four bits each, the next in the lowest.
+    pub const BOOT_ORDER: i32 = 0x68;
     /// Drive records, `drive::SIZE` bytes each, in the order primary master, primary slave, secondary master, slave.
     pub const DRIVES: i32 = 0x100;
     /// Index of the drive record behind BIOS drives 80h to 83h.
@@ -108,7 +116,7 @@ pub mod ebda {
     pub const CD_MEDIA: i32 = 0x1b5;
     /// First block of that image.
     pub const CD_IMAGE: i32 = 0x1b8;
-    /// What the user chose in the boot menu (1 floppy, 2 disk, 3 CD), 0 for the usual order.
+    /// What the user chose in the boot menu (1 floppy, 2 disk, 3 CD, 4 network), 0 for the usual order.
     pub const BOOT_CHOICE: i32 = 0x1bc;
     /// The drive record of the disk that a CD's image stands for.
     pub const CD_DISK: i32 = 0x1c0;

@@ -145,5 +145,8 @@ mod tests {
         assert_eq!(&bios[table as usize - 0xf_0000..][..4], b"PCMP");
         let smbios = find(b"_SM_");
         assert_eq!(sum(&bios[smbios..smbios + 31]), 0);
+        let plug_and_play = find(b"$PnP");
+        assert_eq!(sum(&bios[plug_and_play..plug_and_play + 33]), 0);
+        assert_eq!(word(bios, plug_and_play + 13), bios_symbols()["pnp_entry"]);
     }
 }

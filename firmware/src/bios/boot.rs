@@ -1,8 +1,10 @@
 //! int 19h, the boot service, and int 18h, what follows when nothing boots.
 //!
-//! The order comes from CMOS 3Dh and 38h as three nibbles (1 floppy, 2 disk, 3 CD); an empty order means floppy, disk,
-//! CD. Esc during POST, or bit 0 of CMOS 3Fh, opens a menu first; what is chosen there is tried before that order.
+//! The order comes from CMOS 3Dh and 38h as three nibbles (1 floppy, 2 disk, 3 CD, 4 network); what it leaves out comes
+//! behind it. Esc during POST, or bit 0 of CMOS 3Fh, opens a menu first; what is chosen there is tried before that order.
+//! int 18h goes on with what comes next.
 
+use super::entry_points::PNP;
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{EBDA, ebda};
 use iced_x86::code_asm::*;
@@ -18,33 +20,67 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov es, ax;
             sti;
             cld;
-            call @emulation_end;
             mov al, 0x38;
             call @cmos_read;
             shr al, 4;
-            mov bh, al;
+            movzx ebx, al;
+            shl ebx, 8;
             mov al, 0x3d;
             call @cmos_read;
             mov bl, al;
-            or bx, bx;
-            jnz .order;
-            mov bx, 0x0321;
-        .order:
-            mov cx, 3;
+            // What is not in it follows: each of 1 to 4 is looked for, CL being where the order ends.
+            mov dl, 1;
+        .complete:
+            mov eax, ebx;
+            mov cl, 0;
+        .look:
+            or eax, eax;
+            jz .append;
+            mov dh, al;
+            and dh, 0x0f;
+            cmp dh, dl;
+            je .present;
+            shr eax, 4;
+            add cl, 4;
+            jmp .look;
+        .append:
+            movzx eax, dl;
+            shl eax, cl;
+            or ebx, eax;
+        .present:
+            inc dl;
+            cmp dl, 4;
+            jbe .complete;
             push EBDA;
             pop es;
             mov al, 0;
             xchg byte_ptr(ebda::BOOT_CHOICE).es(), al;
+            or al, al;
+            jz .ordered;
+            shl ebx, 4;
+            or bl, al;
+        .ordered:
+            mov dword_ptr(ebda::BOOT_ORDER).es(), ebx;
+        // Tries what comes next in the order, with a fresh stack.
+        boot_next:
+            cli;
+            xor ax, ax;
+            mov ss, ax;
+            mov sp, 0x7000;
+            mov ds, ax;
+            sti;
+            cld;
+            call @emulation_end;
+            push EBDA;
+            pop es;
+            mov eax, dword_ptr(ebda::BOOT_ORDER).es();
+            or eax, eax;
+            jz .nothing;
+            mov bl, al;
+            shr eax, 4;
+            mov dword_ptr(ebda::BOOT_ORDER).es(), eax;
             push 0;
             pop es;
-            or al, al;
-            jz .device;
-            shl bx, 4;
-            or bl, al;
-            inc cx;
-        .device:
-            push bx;
-            push cx;
             and bl, 0x0f;
             cmp bl, 1;
             je .floppy;
@@ -52,20 +88,34 @@ pub fn emit(b: &mut Builder) -> Emit {
             je .disk;
             cmp bl, 3;
             je .cd;
-        .failed:
-            xor ax, ax;
-            mov ds, ax;
-            mov es, ax;
-            pop cx;
-            pop bx;
-            shr bx, 4;
-            loop_ .device;
-            int 0x18;
+            cmp bl, 4;
+            jne @boot_next;
+            // A ROM that can start something does so by its bootstrap entry vector; it comes back if it cannot.
+            push EBDA;
+            pop ds;
+            cmp word_ptr(ebda::BEV_SEGMENT), 0;
+            je @boot_next;
+            mov si, b.at("text_boot_network");
+            call @print;
+            push cs;
+            push b.at("boot_next");
+            push word_ptr(ebda::BEV_SEGMENT);
+            push word_ptr(ebda::BEV_OFFSET);
+            push cs;
+            pop es;
+            mov di, PNP as i32;
+            retf;
+        .nothing:
+            mov si, b.at("text_nothing");
+            call @print;
+            mov ah, 0;
+            int 0x16;
+            int 0x19;
         .floppy:
             mov al, 0x10;
             call @cmos_read;
             test al, 0xf0;
-            jz .failed;
+            jz @boot_next;
             mov si, b.at("text_boot_floppy");
             mov dl, 0;
             jmp .sector;
@@ -73,7 +123,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             push crate::layout::BDA;
             pop es;
             cmp byte_ptr(crate::layout::bda::DISK_COUNT).es(), 0;
-            je .failed;
+            je @boot_next;
             xor ax, ax;
             mov es, ax;
             mov si, b.at("text_boot_disk");
@@ -103,7 +153,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov si, b.at("text_unbootable");
         .complain:
             call @print;
-            jmp .failed;
+            jmp @boot_next;
         .loaded:
             // A disk needs the signature; floppies older than it only have to start with something.
             cmp word_ptr(0x7dfe), 0xaa55;
@@ -129,7 +179,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             push EBDA;
             pop es;
             cmp byte_ptr(ebda::CD_DRIVE).es(), 0xff;
-            je .failed;
+            je @boot_next;
             mov si, b.at("text_boot_cd");
             call @print;
             call @cd_load;
@@ -152,12 +202,7 @@ pub fn emit(b: &mut Builder) -> Emit {
         .cd_go:
             retf;
         int18:
-            mov si, b.at("text_nothing");
-            call @print;
-            sti;
-            mov ah, 0;
-            int 0x16;
-            int 0x19;
+            jmp @boot_next;
     );
     emit_menu(b)
 }
@@ -199,6 +244,18 @@ fn emit_menu(b: &mut Builder) -> Emit {
             mov si, b.at("text_menu_cd");
             call @print;
         .no_cd:
+            test bl, 1 << 4;
+            jz .no_network;
+            mov si, b.at("text_menu_network");
+            call @print;
+            push es;
+            mov si, word_ptr(ebda::BEV_NAME).es();
+            mov es, word_ptr(ebda::BEV_SEGMENT).es();
+            call @print_name;
+            pop es;
+            mov si, b.at("text_newline");
+            call @print;
+        .no_network:
             mov si, b.at("text_menu_usual");
             call @print;
         .key:
@@ -210,7 +267,7 @@ fn emit_menu(b: &mut Builder) -> Emit {
             je .chosen;
             sub al, b'0' as i32;
             jbe .key;
-            cmp al, 3;
+            cmp al, 4;
             ja .key;
             call @boot_choices;
             movzx cx, al;
@@ -222,7 +279,7 @@ fn emit_menu(b: &mut Builder) -> Emit {
             call @print;
         .done:
             ret;
-        // BX = bits of what there is: 1 floppy, 2 disk, 3 CD. ES = EBDA.
+        // BX = bits of what there is: 1 floppy, 2 disk, 3 CD, 4 network. ES = EBDA.
         boot_choices:
             push ax;
             xor bx, bx;
@@ -244,6 +301,10 @@ fn emit_menu(b: &mut Builder) -> Emit {
             je .no_cd;
             or bl, 1 << 3;
         .no_cd:
+            cmp word_ptr(ebda::BEV_SEGMENT).es(), 0;
+            je .no_network;
+            or bl, 1 << 4;
+        .no_network:
             pop ax;
             ret;
     );

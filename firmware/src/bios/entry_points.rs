@@ -24,6 +24,8 @@ const ENTRIES: &[(usize, &str)] = &[
     (0xff54, "int05"),
 ];
 
+/// Plug and Play installation check structure, on a 16-byte boundary.
+pub const PNP: usize = 0xe080;
 /// System configuration table (int 15h AH=C0h).
 const CONFIGURATION: usize = 0xe6f5;
 /// Diskette parameter table (int 1Eh).
@@ -49,9 +51,25 @@ pub fn place(image: &mut [u8], symbols: &Symbols) {
     put(CONFIGURATION, &[8, 0, 0xfc, 1, 0, 0x74, 0x40, 0, 0, 0]);
     // SPECIFY bytes, motor-off ticks, N, sectors, gap, DTL, format gap, fill, settle ms, motor start in 1/8 s.
     put(FLOPPY_PARAMETERS, &[0xdf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08]);
+    put(PNP, &installation_check(symbols));
     put(FONT, &FONT_8X8[..1024]);
     put(RESET, &[0xea, 0x5b, 0xe0, 0x00, 0xf0]); // jmp F000:E05B
     put(0xff53, &[0xcf]); // IRET
     put(0xfff5, b"11/21/26");
     put(0xfffe, &[0xfc]);
+}
+
+/// Plug and Play BIOS Specification 1.0A, 4.4: version 1.0, no events, one service in real mode, none in protected mode.
+fn installation_check(symbols: &Symbols) -> [u8; 33] {
+    let mut check = [0; 33];
+    let mut at = |place: usize, bytes: &[u8]| check[place..place + bytes.len()].copy_from_slice(bytes);
+    at(0, b"$PnP\x10\x21");
+    at(13, &symbols["pnp_entry"].to_le_bytes());
+    at(15, &[0x00, 0xf0]);
+    at(17, &symbols["pnp_protected_entry"].to_le_bytes());
+    at(19, &0xf_0000u32.to_le_bytes());
+    at(27, &[0x00, 0xf0]);
+    at(29, &0xf_0000u32.to_le_bytes());
+    check[8] = check.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    check
 }

@@ -20,6 +20,24 @@ pub fn emit(b: &mut Builder) -> Emit {
         .done:
             popa;
             ret;
+        // Prints the zero-terminated text at ES:SI, 60 characters at most; nothing if SI is 0.
+        print_name:
+            pusha;
+            or si, si;
+            jz .done;
+            mov bx, 7;
+            mov cx, 60;
+        .next:
+            mov al, byte_ptr(si).es();
+            inc si;
+            or al, al;
+            jz .done;
+            mov ah, 0x0e;
+            int 0x10;
+            loop_ .next;
+        .done:
+            popa;
+            ret;
         // Prints EAX in decimal.
         print_number:
             pushad;
@@ -142,10 +160,12 @@ pub fn emit(b: &mut Builder) -> Emit {
         ("text_menu_floppy", "  1  floppy A\r\n"),
         ("text_menu_disk", "  2  the first disk\r\n"),
         ("text_menu_cd", "  3  CD\r\n"),
+        ("text_menu_network", "  4  network: "),
         ("text_menu_usual", "  Esc  as usual\r\n"),
         ("text_boot_floppy", "Starting from floppy A.\r\n"),
         ("text_boot_disk", "Starting from the first disk.\r\n"),
         ("text_boot_cd", "Starting from CD.\r\n"),
+        ("text_boot_network", "Starting from the network.\r\n"),
         ("text_unreadable", "  cannot read it.\r\n"),
         ("text_unbootable", "  it holds no boot sector.\r\n"),
         ("text_nothing", "\r\nNothing to start from: insert a bootable medium and press a key.\r\n"),

@@ -17,6 +17,7 @@ mod keyboard_service;
 mod memory;
 mod messages;
 mod mouse;
+mod option_roms;
 mod pci;
 mod pci_service;
 mod ports;
@@ -51,6 +52,7 @@ fn emit(b: &mut Builder) -> Emit {
     memory::emit(b)?;
     pci::emit(b)?;
     messages::emit(b)?;
+    option_roms::emit(b)?;
     boot::emit(b)?;
     cd::emit(b)?;
     timer::emit(b)?;

@@ -1,7 +1,7 @@
 //! Power-on self test: from the reset vector to the boot service.
 
 use crate::asm::{Builder, Emit, x86};
-use crate::layout::{BASE_KIB, EBDA, bda, ebda};
+use crate::layout::{BASE_KIB, BDA, EBDA, bda, ebda};
 use iced_x86::code_asm::*;
 
 /// Vectors of segment F000h; whatever is not named here points to an IRET, IRQs to their acknowledging handlers.
@@ -79,7 +79,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             xor di, di;
             mov cx, 0x400 / 4;
             rep stosd;
-            push crate::layout::BDA;
+            push BDA;
             pop ds;
             call @a20_on;
             call @init_pic;
@@ -192,71 +192,15 @@ pub fn emit(b: &mut Builder) -> Emit {
             push 3;
             retf;
         .ready:
-            push crate::layout::BDA;
+            push BDA;
             pop ds;
             cld;
             ret;
     );
-    emit_option_roms(b)?;
     x86!(b; vector_table:);
     for (vector, name) in VECTORS {
         b.db(&[*vector])?;
         b.addresses(&[name])?;
     }
     b.db(&[0xff])
-}
-
-/// Option ROMs: 55h AAh on a 2 KiB boundary, length in 512-byte units, bytes that sum to zero.
-fn emit_option_roms(b: &mut Builder) -> Emit {
-    x86!(b;
-        option_roms:
-            mov bx, 0xc800;
-        .next:
-            mov es, bx;
-            mov dx, 0x80; // paragraphs to the next candidate
-            cmp word_ptr(0).es(), 0xaa55;
-            jne .advance;
-            movzx ecx, byte_ptr(2).es();
-            shl ecx, 9;
-            jz .advance;
-            xor si, si;
-            xor al, al;
-            push es;
-        .sum:
-            add al, byte_ptr(si).es();
-            inc si;
-            jnz .same_segment;
-            mov di, es;
-            add di, 0x1000;
-            mov es, di;
-        .same_segment:
-            dec ecx;
-            jnz .sum;
-            pop es;
-            or al, al;
-            jnz .advance;
-            movzx dx, byte_ptr(2).es();
-            shl dx, 5;
-            add dx, 0x7f;
-            and dl, 0x80;
-            pusha;
-            push ds;
-            push es;
-            push cs;
-            push b.at("option_roms.returned");
-            push es;
-            push 3;
-            retf;
-        .returned:
-            pop es;
-            pop ds;
-            popa;
-            cld;
-        .advance:
-            add bx, dx;
-            cmp bx, 0xf000;
-            jb .next;
-            ret;
-    );
-    Ok(())
 }
