@@ -239,6 +239,10 @@ fn the_boot_order_counts() {
     }
     let ended = ring86(&folder.0, &all);
     assert!(ended.out.contains("FFF"), "{ended:?}");
+    // A key that was pressed before the keyboard was looked for opens the menu.
+    let menu = folder.file("menu", "timeout 15\nkey esc\nwait-screen 'Start from'\nkey 3\n");
+    let chosen = ring86(&folder.0, &[&all[..], &["--script", &menu]].concat());
+    assert!(chosen.out.contains("CCC"), "{chosen:?}");
     assert!(ended.out.contains("Floppy A: 1.44 MiB") && ended.out.contains("Disk: 1 MiB"), "{ended:?}");
 }
 

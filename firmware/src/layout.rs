@@ -90,6 +90,8 @@ pub mod ebda {
     pub const SHADOW_NEXT: i32 = 0x66;
     /// What is still to be tried, four bits each, the next in the lowest.
     pub const BOOT_ORDER: i32 = 0x68;
+    /// 1 after a reset, 0 after power-on.
+    pub const RESTART: i32 = 0x6c;
     /// Drive records, `drive::SIZE` bytes each, in the order primary master, primary slave, secondary master, slave.
     pub const DRIVES: i32 = 0x100;
     /// Index of the drive record behind BIOS drives 80h to 83h.

@@ -216,6 +216,9 @@ fn emit_menu(b: &mut Builder) -> Emit {
             call @cmos_read;
             test al, 1;
             jnz .ask;
+            // A key that was pressed before the keyboard was switched on may still be on its way: eleven bits at 12.5 kHz.
+            mov eax, 1000;
+            call @wait_microseconds;
             mov ah, 1;
             int 0x16;
             jz .done;

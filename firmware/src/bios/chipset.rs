@@ -1,6 +1,7 @@
 //! Power-on state of the interrupt controllers, the timer, the clock and the keyboard controller.
 
 use crate::asm::{Builder, Emit, x86};
+use crate::layout::{EBDA, ebda};
 use iced_x86::code_asm::*;
 
 pub fn emit(b: &mut Builder) -> Emit {
@@ -126,23 +127,33 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov dword_ptr(crate::layout::bda::TICKS), eax;
             mov byte_ptr(crate::layout::bda::MIDNIGHT), 0;
             ret;
-        // 8042: self test, interface test, scan code translation and IRQ1 on, keyboard reset and enabled. Each wait is
-        // bounded, so that a machine without a keyboard still boots.
+        // 8042: self test, translation and IRQ1 on; mouse; keyboard. Each wait is bounded, so that a machine without a
+        // keyboard still boots. At power-on a keyboard has tested itself and scans, so an echo is all that is asked of it,
+        // and what was typed meanwhile is kept. Only after a reset it may be in any state, and is reset too, which takes
+        // half a second on some.
         init_keyboard:
             call @kbc_flush;
             mov al, 0xaa;
             call @kbc_command;
             call @kbc_data;
             jc .absent;
-            mov al, 0xa7; // auxiliary port off while the keyboard is set up
-            call @kbc_command;
-            mov al, 0xae;
-            call @kbc_command;
             mov al, 0x60;
             call @kbc_command;
-            mov al, 0x64; // translate, auxiliary port off, system flag, IRQ1 off for now
+            mov al, 0x74; // translate, both ports off, system flag, IRQ1 off for now
             call @kbc_send;
-            mov al, 0xff; // keyboard reset: FAh, then AAh
+            call @mouse_init;
+            push EBDA;
+            pop es;
+            cmp byte_ptr(ebda::RESTART).es(), 0;
+            jne .reset;
+            mov al, 0xee;
+            call @kbc_send;
+            call @kbc_data;
+            jc .enable;
+            cmp al, 0xee;
+            je .enable;
+        .reset:
+            mov al, 0xff; // FAh, then AAh when its test is over
             call @kbc_send;
             call @kbc_data;
             jc .enable;
@@ -150,12 +161,12 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov al, 0xf4; // scanning on
             call @kbc_send;
             call @kbc_data;
+            call @kbc_flush;
         .enable:
             mov al, 0x60;
             call @kbc_command;
             mov al, 0x65;
             call @kbc_send;
-            call @kbc_flush;
         .absent:
             ret;
         kbc_flush:

@@ -269,6 +269,10 @@ fn emit_drive(b: &mut Builder) -> Emit {
             and byte_ptr(bda::FLOPPY_RECALIBRATED), 0xf0;
             mov ch, 1;
             mov dh, 0;
+            // Steps are counted in the data rate's clock: not at the slow one that a reset leaves.
+            call .rates;
+            mov al, byte_ptr(si).cs();
+            call .set_rate;
             call @floppy_seek;
             jc .seek_failed;
             mov ch, 0;
@@ -297,10 +301,9 @@ fn emit_drive(b: &mut Builder) -> Emit {
             mov dh, 0;
             call @floppy_seek;
             jc .seek_failed;
-            mov bh, 0;
-            and bx, 7;
-            add bx, bx;
-            mov bx, word_ptr(bx + b.at("floppy_rates")).cs();
+            call .rates;
+            mov bx, si;
+            movzx si, dl;
         .try_rate:
             mov al, byte_ptr(bx).cs();
             inc bx;
@@ -330,6 +333,13 @@ fn emit_drive(b: &mut Builder) -> Emit {
             pop dx;
             pop cx;
             movzx si, byte_ptr(bp + crate::layout::frame::AL);
+            ret;
+        // SI = the list of rates for a drive of CMOS type BL.
+        .rates:
+            movzx si, bl;
+            and si, 7;
+            add si, si;
+            mov si, word_ptr(si + b.at("floppy_rates")).cs();
             ret;
         .change_line:
             push dx;

@@ -6,7 +6,7 @@ use iced_x86::code_asm::*;
 
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
-        // Equipment bit 2 when the auxiliary port answers a reset.
+        // Equipment bit 2 when something answers at the auxiliary port. The keyboard's is off meanwhile.
         mouse_init:
             mov al, 0xa8;
             call @kbc_command;

@@ -70,6 +70,9 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov ss, ax;
             mov sp, 0x7000;
             mov es, ax;
+            // Memory that still has what POST put there: the machine has been running since it was switched on.
+            cmp word_ptr((BDA << 4) + bda::EBDA_SEGMENT).es(), EBDA;
+            sete dl;
             xor di, di;
             mov cx, 0x500 / 4;
             xor eax, eax;
@@ -79,6 +82,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             xor di, di;
             mov cx, 0x400 / 4;
             rep stosd;
+            mov byte_ptr(ebda::RESTART).es(), dl;
             push BDA;
             pop ds;
             call @a20_on;
@@ -94,7 +98,6 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @show_banner;
             // Interrupts stay off until the keyboard controller has answered: int 09h would take its replies.
             call @init_keyboard;
-            call @mouse_init;
             call @ports_init;
             sti;
             call @floppy_init;

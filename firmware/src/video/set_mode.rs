@@ -210,16 +210,16 @@ pub fn emit(b: &mut Builder) -> Emit {
             push si;
             mov es, word_ptr(si + parameter::SEGMENT).cs();
             xor di, di;
-            mov cx, 0x4000;
-            mov ax, 0x0720;
+            mov cx, 0x8000 / 4;
+            mov eax, 0x0720_0720;
             cmp byte_ptr(si + parameter::KIND).cs(), 0;
             je .fill;
-            xor ax, ax;
+            xor eax, eax;
             cmp byte_ptr(si + parameter::KIND).cs(), 3;
             jb .fill;
-            mov cx, 0x8000;
+            mov cx, 0x1_0000 / 4;
         .fill:
-            rep stosw;
+            rep stosd;
             pop si;
             ret;
         get_mode_service:
