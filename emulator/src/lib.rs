@@ -17,6 +17,7 @@ pub mod demo;
 pub mod display;
 pub mod drives;
 pub mod error;
+pub mod firmware;
 pub mod foreign;
 pub mod keys;
 pub mod kvm;

@@ -9,6 +9,7 @@ use crate::bus::{Journal, SystemBus};
 use crate::config::{Engine, MachineConfig};
 use crate::drives::Drives;
 use crate::error::{Error, Result};
+use crate::firmware;
 use crate::keys;
 use crate::kvm::Kvm;
 use crate::layout::{Layout, Roms};
@@ -89,11 +90,10 @@ impl Machine {
         // A shorter ROM lies at the end, where the processor starts.
         let replaced = config.rom.as_ref().map(|rom| [vec![0xff; 0x1_0000 - rom.len()], rom.clone()].concat());
         let has_apic = config.apic && config.model >= Model::Pentium;
-        let own = if has_apic { ring86_firmware::bios_image } else { ring86_firmware::bios_image_without_apic };
         let foreign = config.firmware.as_ref();
         let bios = replaced.as_deref().or(foreign.map(|f| f.bios.as_slice()));
         let roms = Roms {
-            bios: bios.unwrap_or_else(own),
+            bios: bios.unwrap_or_else(|| firmware::bios(has_apic)),
             option: rom.as_deref(),
             video: foreign.and_then(|f| f.video.as_deref()),
             network: config.network_rom.as_deref(),

@@ -107,7 +107,7 @@ const QEMU_DIFFERS: &[(&str, &str)] = &[
 fn draw_in_qemu(folder: &Path, disk: &[u8]) -> Option<Frame> {
     let path = |name: &str| folder.join(name).display().to_string();
     fs::write(path("disk"), disk).expect("a temporary file can be written");
-    fs::write(path("bios"), ring86_firmware::bios_image()).expect("a temporary file can be written");
+    fs::write(path("bios"), ring86::firmware::bios(true)).expect("a temporary file can be written");
     drop(fs::remove_file(path("log")));
     let mut command = Command::new("qemu-system-i386");
     command.args(["-display", "none", "-net", "none", "-vga", "none", "-device", "VGA,romfile=", "-m", "16"]);

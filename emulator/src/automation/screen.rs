@@ -34,7 +34,7 @@ fn fonts() -> &'static [Font] {
     static FONTS: OnceLock<Vec<Font>> = OnceLock::new();
     FONTS.get_or_init(|| {
         let font = |height: usize| {
-            let bytes = ring86_firmware::font(height)?;
+            let bytes = crate::firmware::font(height)?;
             let mut glyphs = HashMap::new();
             // Where two characters look the same, the one in ASCII counts.
             let order = (0x20..0x7f).chain(0..0x20).chain(0x7f..256);
@@ -124,7 +124,7 @@ mod tests {
 
     /// A picture with `text` at a character position, each pixel `scale` dots wide and high.
     fn picture(size: (usize, usize), font: usize, at: (usize, usize), text: &str, scale: usize) -> Frame {
-        let glyphs = ring86_firmware::font(font).unwrap();
+        let glyphs = crate::firmware::font(font).unwrap();
         let (width, height) = (size.0 * scale, size.1 * scale);
         let mut rgb = vec![10; width * height * 3];
         for (i, c) in text.bytes().enumerate() {
