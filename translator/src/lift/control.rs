@@ -6,7 +6,7 @@ use crate::helpers::Helper;
 use crate::ir::{Op, Src, Width};
 use crate::model::Model;
 use crate::state::{SegReg, Slot, mode, slot};
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 impl Lifter {
     /// Width that a near branch cuts its target to, and the target's offset from the block's start.
@@ -46,7 +46,8 @@ impl Lifter {
             },
             Call => return self.call_near_or_far(ins),
             Ret => {
-                let w = if ins.code().op_code().operand_size() == 16 { Width::W } else { Width::D };
+                let word = matches!(ins.code(), Code::Retnw | Code::Retnw_imm16);
+                let w = if word { Width::W } else { Width::D };
                 let a = self.top(w);
                 self.check_target(a);
                 let extra = if ins.op_count() == 1 { i32::from(ins.immediate16()) } else { 0 };
@@ -54,7 +55,7 @@ impl Lifter {
                 self.e(Op::JumpInd { a });
             }
             Retf => {
-                let w = if ins.code().op_code().operand_size() == 16 { 2 } else { 4 };
+                let w = if matches!(ins.code(), Code::Retfw | Code::Retfw_imm16) { 2 } else { 4 };
                 let extra = if ins.op_count() == 1 { u32::from(ins.immediate16()) } else { 0 };
                 self.call(Helper::FarRet, slot::ZERO, slot::ZERO, w | extra << 16);
                 self.e(Op::Exit);

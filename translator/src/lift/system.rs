@@ -4,7 +4,7 @@ use super::Lifter;
 use crate::helpers::Helper;
 use crate::ir::{Op, Width};
 use crate::state::{mode, slot};
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 impl Lifter {
     pub(super) fn system(&mut self, ins: &Instruction) -> bool {
@@ -99,7 +99,9 @@ impl Lifter {
         }
         let (mem, off) = (self.mem(ins), self.temp());
         self.e(Op::Lea { dst: off, mem });
-        let osize = if ins.code().op_code().operand_size() == 16 { 2 } else { 4 };
+        use Code::{Lgdt_m1632_16, Lidt_m1632_16, Sgdt_m1632_16, Sidt_m1632_16};
+        let word = matches!(ins.code(), Lgdt_m1632_16 | Lidt_m1632_16 | Sgdt_m1632_16 | Sidt_m1632_16);
+        let osize = if word { 2 } else { 4 };
         self.call(helper, off, slot::ZERO, mem.seg as u32 | osize << 8);
         false
     }

@@ -14,13 +14,18 @@ use crate::helpers::{Helper, misc};
 use crate::ir::{Op, Width};
 
 use crate::state::{Slot, mode, slot};
-use iced_x86::{Instruction, Mnemonic, OpCodeTableKind, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 /// True for instructions of the x87 unit.
 pub(crate) fn is_x87(ins: &Instruction) -> bool {
-    let op = ins.code().op_code();
-    op.table() == OpCodeTableKind::Normal
-        && ((0xd8..=0xdf).contains(&(op.op_code() & 0xff)) || op.op_code() >> 8 >= 0xd8)
+    // The codes of opcodes D8h to DFh are numbered one after the other, but for those of the 387 SL and of Cyrix. What
+    // iced-x86 can say of each code's encoding would do too, but it makes its table of all of them first, which takes
+    // milliseconds of every machine's start.
+    use Code::{Cyrix_D9D7, Fadd_m32fp, Fcomip_st0_sti, Fnstdw_AX, Fnstsg_AX, Frinear};
+    let within = |first: Code, last: Code| (first as usize..=last as usize).contains(&(ins.code() as usize));
+    within(Fadd_m32fp, Fcomip_st0_sti)
+        || within(Fnstdw_AX, Fnstsg_AX)
+        || within(Cyrix_D9D7, Frinear)
         || ins.mnemonic() == Mnemonic::Wait
 }
 
@@ -339,4 +344,23 @@ fn unary(m: Mnemonic) -> Option<FpuOp> {
         Fscale => FpuOp::Scale,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{EncodingKind, OpCodeTableKind};
+
+    #[test]
+    fn the_codes_of_the_x87_unit_are_those_of_its_opcodes() {
+        for code in Code::values() {
+            let op = code.op_code();
+            let opcode = op.encoding() == EncodingKind::Legacy
+                && op.table() == OpCodeTableKind::Normal
+                && ((0xd8..=0xdf).contains(&(op.op_code() & 0xff)) || op.op_code() >> 8 >= 0xd8);
+            let mut ins = Instruction::default();
+            ins.set_code(code);
+            assert_eq!(is_x87(&ins), opcode || code == Code::Wait, "{code:?}");
+        }
+    }
 }
