@@ -506,6 +506,80 @@ fn cds_boot_as_a_disk() -> Result<(), IcedError> {
     Ok(())
 }
 
+/// A network card's ROM of 2 KiB that writes a letter to the debug console whenever it is called: I when it is
+/// initialised, C by its boot connection vector, E by its bootstrap entry vector; X where it is not called as it should
+/// be. Its entry leaves a mark in its own memory, which it cannot change any more when it is to start a system.
+fn card_rom() -> Result<Vec<u8>, IcedError> {
+    const MARK: i32 = 0x7e;
+    let mut rom = vec![0; 2048];
+    let mut put = |at: usize, bytes: &[u8]| rom[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &[0x55, 0xaa, 4]);
+    put(0x18, &[0x20, 0, 0x40, 0]);
+    put(0x20, b"PCIR\xec\x10\x39\x81\0\0\x18\0\0\0\0\x02\x04\0\0\0\0\x80");
+    put(0x40, b"$PnP\x01\x02");
+    let mut at = 0x80;
+    let mut entry = |code: &dyn Fn(&mut CodeAssembler, CodeLabel) -> Result<(), IcedError>, letter: u8| {
+        let mut a = CodeAssembler::new(16)?;
+        let (mut wrong, mut say) = (a.create_label(), a.create_label());
+        a.mov(dl, i32::from(letter))?;
+        a.cmp(word_ptr(di).es(), 0x5024)?; // "$P"
+        a.jne(wrong)?;
+        code(&mut a, wrong)?;
+        a.jmp(say)?;
+        a.set_label(&mut wrong)?;
+        a.mov(dl, i32::from(b'X'))?;
+        a.set_label(&mut say)?;
+        a.mov(al, dl)?;
+        a.out(0xe9, al)?;
+        a.retf()?;
+        let bytes = a.assemble(at as u64)?;
+        put(at, &bytes);
+        at += bytes.len();
+        Ok((at - bytes.len()) as u16)
+    };
+    let initialise = entry(
+        &|a, wrong| {
+            a.cmp(ax, 5 << 3)?; // bus 0, device 5, function 0
+            a.jne(wrong)?;
+            a.cmp(bx, -1)?;
+            a.jne(wrong)?;
+            a.mov(byte_ptr(MARK).cs(), 1)
+        },
+        b'I',
+    )?;
+    let connect = entry(&|a, _| a.mov(byte_ptr(MARK).cs(), 2), b'C')?;
+    let start = entry(
+        &|a, wrong| {
+            a.mov(byte_ptr(MARK).cs(), 3)?;
+            a.cmp(byte_ptr(MARK).cs(), 2)?;
+            a.jne(wrong)
+        },
+        b'E',
+    )?;
+    put(3, &[0xe9]);
+    put(4, &(initialise - 6).to_le_bytes());
+    put(0x56, &connect.to_le_bytes());
+    put(0x5a, &start.to_le_bytes());
+    let sum = rom.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    rom[2047] = sum.wrapping_neg();
+    Ok(rom)
+}
+
+#[test]
+fn a_cards_rom_is_run_and_may_decline_to_boot() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    p.report(|a| a.mov(ax, 0x1234))?;
+    let floppy_image = disk(2880, &p.finish()?)?;
+    let scratch = Scratch::new("card-rom");
+    let (image, rom) = (scratch.file("floppy", &floppy_image), scratch.file("rom", &card_rom()?));
+    let mut all = arguments(&[floppy(&image)]);
+    all.extend(["-boot".to_owned(), "nac".to_owned(), "-device".to_owned()]);
+    all.push(format!("rtl8139,addr=5,romfile={rom}"));
+    let Some(log) = scratch.run(&all) else { return Ok(()) };
+    assert_eq!(log, "ICE1234 ");
+    Ok(())
+}
+
 #[test]
 fn nothing_to_boot_is_said() {
     let scratch = Scratch::new("nothing");
