@@ -322,8 +322,15 @@ fn run_suite(
                 plant,
                 unmasked: args.unmasked,
             };
-            let outcome = run::run(&plan, &|text| eprintln!("{text}")).map_err(host)?;
-            outcome.add_to(results, context.engine_name);
+            // The filter names instruction forms; random bytes have a name of their own.
+            let bytes = context.wants(super::bytes::NAME);
+            if bytes {
+                super::bytes::run(&plan, context.engine_name, results).map_err(host)?;
+            }
+            if context.filter.as_deref() != Some(super::bytes::NAME) {
+                let outcome = run::run(&plan, &|text| eprintln!("{text}")).map_err(host)?;
+                outcome.add_to(results, context.engine_name);
+            }
         }
         Suite::Vectors(path) => {
             let plan = vectors::Plan {
@@ -372,6 +379,8 @@ fn replay(line: &str, args: &ConformArgs, plant: Option<Plant>) -> Result<u8, Fa
         let engine = named_engine(name)?;
         let (differences, text) = if line.starts_with("vectors=") {
             replay_vector(line, engine)?
+        } else if line.starts_with("end=") {
+            super::bytes::replay(line, engine, plant).map_err(host)?
         } else if line.starts_with("tiers=") {
             super::tiers::replay(line, engine).map_err(host)?
         } else {

@@ -167,7 +167,7 @@ impl Encoding {
             // The harness stands on them.
             return None;
         }
-        let mut shape = Shape { window: [0; 2], fx, segments: loads_segment };
+        let mut shape = Shape { window: [0; 2], fx, segments: loads_segment, code: false };
         for (index, window) in windows.iter().enumerate() {
             shape.window[index] = window.len as usize;
         }

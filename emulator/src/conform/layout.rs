@@ -13,6 +13,10 @@ pub const CODE: u32 = LOW + 0x2_0000;
 pub const CODE_LEN: u32 = 0x1_0000;
 /// Below this offset of the code area lies the harness, above it only tested code and INT3.
 pub const HARNESS_LEN: u32 = 0x8000;
+/// Offset in the code area of a page that is not present: instructions may end before it, or reach into it.
+pub const ABSENT_CODE: u32 = 0xD000;
+/// Where the code area above the harness may be written.
+pub const CODE_ALIAS: u32 = LOW + 0x4_0000;
 /// Data the tested instructions may touch.
 pub const ARENA: u32 = LOW + 0x10_0000;
 /// Bytes in the arena.
@@ -69,6 +73,8 @@ pub struct Shape {
     /// Whether the instruction changes ES, DS or GS: they are set before each case, and their selectors stand in the
     /// output.
     pub segments: bool,
+    /// Whether the first window is code, by way of [`CODE_ALIAS`].
+    pub code: bool,
 }
 
 impl Shape {

@@ -50,6 +50,11 @@ mod absent {
         }
 
         /// See the Linux version.
+        pub fn load_bytes(&mut self, _placement: Placement, _shape: Shape) {
+            match *self {}
+        }
+
+        /// See the Linux version.
         pub fn input(&mut self) -> &mut [u8] {
             match *self {}
         }
@@ -84,8 +89,8 @@ mod linux {
 
     use super::Lost;
     use crate::conform::layout::{
-        ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_LEN, CTRL, HARNESS_LEN, INPUT, LDT, LOW, OUTPUT, Placement,
-        READ_ONLY_PAGE, RECORDS_LEN, STACK_TOP, Shape, TOTAL_LEN, field, put32,
+        ABSENT_CODE, ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_ALIAS, CODE_LEN, CTRL, HARNESS_LEN, INPUT, LDT, LOW,
+        OUTPUT, Placement, READ_ONLY_PAGE, RECORDS_LEN, STACK_TOP, Shape, TOTAL_LEN, field, put32,
     };
     use crate::conform::thunk::{self, ctrl};
     use std::io::Error;
@@ -178,6 +183,14 @@ mod linux {
 
         /// Makes `instruction` the one that the next batches run.
         pub fn load(&mut self, placement: Placement, shape: Shape, instruction: &[u8]) {
+            self.load_bytes(placement, shape);
+            for (offset, bytes) in thunk::landings(placement, instruction) {
+                self.write_code(offset, &bytes);
+            }
+        }
+
+        /// Makes what records hold, or what is laid there next, the code that the next batches run. All else is INT3.
+        pub fn load_bytes(&mut self, placement: Placement, shape: Shape) {
             if self.loaded != Some((placement, shape)) {
                 let thunk = thunk::build(placement, shape);
                 for (offset, bytes) in &thunk.code {
@@ -196,9 +209,6 @@ mod linux {
                 self.shape = shape;
             }
             self.area(CODE + HARNESS_LEN, CODE_LEN - HARNESS_LEN).fill(0xCC);
-            for (offset, bytes) in thunk::landings(placement, instruction) {
-                self.write_code(offset, &bytes);
-            }
         }
 
         /// The input records.
@@ -352,8 +362,8 @@ mod linux {
     const SETUP_LDT: i32 = 11;
     const SETUP_SIGNALS: i32 = 12;
 
-    /// Maps one area of the shared memory at its own address.
-    unsafe fn map_low(memfd: i32, address: u32, len: u32, protection: i32) {
+    /// Maps `len` bytes of the shared memory, those that belong at `from`, at `address`.
+    unsafe fn map_low(memfd: i32, address: u32, from: u32, len: u32, protection: i32) {
         // SAFETY: MAP_FIXED_NOREPLACE never replaces an existing mapping.
         let at = unsafe {
             libc::mmap(
@@ -362,7 +372,7 @@ mod linux {
                 protection,
                 libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE | libc::MAP_POPULATE,
                 memfd,
-                i64::from(address - LOW),
+                i64::from(from - LOW),
             )
         };
         if at as usize != address as usize {
@@ -383,11 +393,13 @@ mod linux {
                     libc::close(fd);
                 }
             }
-            map_low(memfd, CTRL, 0x2000, RW);
-            map_low(memfd, CODE, CODE_LEN, libc::PROT_READ | libc::PROT_EXEC);
-            map_low(memfd, ARENA, ARENA_LEN, RW);
-            map_low(memfd, INPUT, RECORDS_LEN, RW);
-            map_low(memfd, OUTPUT, RECORDS_LEN, RW);
+            map_low(memfd, CTRL, CTRL, 0x2000, RW);
+            map_low(memfd, CODE, CODE, CODE_LEN, libc::PROT_READ | libc::PROT_EXEC);
+            map_low(memfd, CODE_ALIAS + HARNESS_LEN, CODE + HARNESS_LEN, CODE_LEN - HARNESS_LEN, RW);
+            map_low(memfd, ARENA, ARENA, ARENA_LEN, RW);
+            map_low(memfd, INPUT, INPUT, RECORDS_LEN, RW);
+            map_low(memfd, OUTPUT, OUTPUT, RECORDS_LEN, RW);
+            libc::mprotect((CODE + ABSENT_CODE) as usize as *mut libc::c_void, PAGE, libc::PROT_NONE);
             let page = |index: u32| (ARENA as usize + index as usize * PAGE) as *mut libc::c_void;
             libc::mprotect(page(ABSENT_PAGE), PAGE, libc::PROT_NONE);
             libc::mprotect(page(READ_ONLY_PAGE), PAGE, libc::PROT_READ);
@@ -438,8 +450,9 @@ mod linux {
     /// code's here: nothing may touch thread-local data.
     unsafe extern "C" fn on_fault(signal: i32, _info: *const libc::siginfo_t, context: *mut libc::ucontext_t) {
         // SAFETY: the kernel passes a valid context; the control page and the records are mapped at fixed
-        // addresses.
+        // addresses. The tested code may have left EFLAGS.AC set, which no code here is made for.
         unsafe {
+            std::arch::asm!("pushfq", "and dword ptr [rsp], 0xFFFBFFFF", "popfq");
             let control = |offset: u32| (CTRL + offset) as usize as *mut u32;
             let machine = &mut (*context).uc_mcontext;
             let registers = &mut machine.gregs;

@@ -1,4 +1,5 @@
-//! A bug planted on purpose, to show that the laboratory finds it: one flag of one instruction form comes out wrong.
+//! A bug planted on purpose, to show that the laboratory finds it: one flag of one instruction form comes out
+//! wrong, or its length.
 
 use super::generate::encoding_of;
 use super::layout::{NO_EXCEPTION, Placement, Shape, field, get32, put32};
@@ -13,9 +14,11 @@ pub struct Plant {
     pub code: Code,
     /// Its bit in EFLAGS.
     pub flag: u32,
+    /// Its length instead.
+    pub length: bool,
 }
 
-const FLAGS: [(&str, u32); 7] = [
+const FLAGS: [(&str, u32); 8] = [
     ("CF", flag::CF),
     ("PF", flag::PF),
     ("AF", flag::AF),
@@ -23,6 +26,7 @@ const FLAGS: [(&str, u32); 7] = [
     ("SF", flag::SF),
     ("DF", 1 << 10),
     ("OF", flag::OF),
+    ("LENGTH", 0),
 ];
 
 impl Plant {
@@ -35,8 +39,10 @@ impl Plant {
         let code = Code::values().find(|code| format!("{code:?}").eq_ignore_ascii_case(name));
         let flag = FLAGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(flag));
         match (code, flag) {
-            (Some(code), Some((_, flag))) => Ok(Plant { code, flag: *flag }),
-            _ => Err(format!("--plant {text}: not CODE:FLAG with a code of iced-x86 and one of CF PF AF ZF SF DF OF")),
+            (Some(code), Some((name, flag))) => Ok(Plant { code, flag: *flag, length: *name == "LENGTH" }),
+            _ => Err(format!(
+                "--plant {text}: not CODE:FLAG with a code of iced-x86 and one of CF PF AF ZF SF DF OF, or LENGTH"
+            )),
         }
     }
 }
@@ -85,7 +91,7 @@ mod tests {
 
     #[test]
     fn names_are_read() {
-        assert_eq!(Plant::parse("add_rm32_r32:of"), Ok(Plant { code: Code::Add_rm32_r32, flag: 0x800 }));
+        assert_eq!(Plant::parse("add_rm32_r32:of"), Ok(Plant { code: Code::Add_rm32_r32, flag: 0x800, length: false }));
         for bad in ["Add_rm32_r32", "Add_rm32_r32:XF", "Ad:CF", ""] {
             assert!(Plant::parse(bad).unwrap_err().starts_with(&format!("--plant {bad}: ")), "{bad}");
         }

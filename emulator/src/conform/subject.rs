@@ -1,8 +1,8 @@
 //! The CPU under test, loaded with a record's state and asked for one instruction.
 
 use super::layout::{
-    ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LDT, LOW, NO_EXCEPTION, Placement,
-    READ_ONLY_PAGE, Shape, field, get32, put32, seg,
+    ABSENT_CODE, ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_ALIAS, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LDT, LOW,
+    NO_EXCEPTION, Placement, READ_ONLY_PAGE, Shape, field, get32, put32, seg,
 };
 use crate::config::Engine;
 use ring86_translator::fp::F80;
@@ -61,6 +61,7 @@ impl CpuSubject {
             let flags = match index {
                 ABSENT_PAGE => 0x64,
                 READ_ONLY_PAGE => 0x65,
+                _ if page == (CODE + ABSENT_CODE) >> 12 => 0x64,
                 _ if writable => 0x67,
                 _ => 0x65,
             };
@@ -159,11 +160,12 @@ fn get64(bytes: &[u8], at: usize) -> u64 {
 impl Subject for CpuSubject {
     fn load(&mut self, placement: Placement, shape: Shape, instruction: &[u8], arena: &[u8]) {
         let memory = self.cpu.memory().clone();
-        // Everything around is INT3; only the pages just behind the harness are ever used.
-        let mut code = [0xCC; 0x3000];
+        // Everything around is INT3; only the pages just behind the harness are ever used, but for code in records.
+        let mut code = [0xCC; (CODE_LEN - HARNESS_LEN) as usize];
+        let used = if shape.code { code.len() } else { 0x3000 };
         let at = (placement.offset - HARNESS_LEN) as usize;
         code[at..at + instruction.len()].copy_from_slice(instruction);
-        memory.dma_write(physical(CODE + HARNESS_LEN), &code);
+        memory.dma_write(physical(CODE + HARNESS_LEN), &code[..used]);
         memory.dma_write(physical(ARENA), arena);
         self.placement = placement;
         self.shape = shape;
@@ -178,8 +180,12 @@ impl Subject for CpuSubject {
             let len = self.shape.window[index];
             if len > 0 {
                 let at = self.shape.window_offset(index);
-                let address = physical(get32(input, field::WINDOW[index])) as usize;
-                memory.ram().write_bytes(address, &input[at..at + len]);
+                let linear = get32(input, field::WINDOW[index]);
+                if self.shape.code && index == 0 {
+                    memory.dma_write(physical(linear - CODE_ALIAS + CODE), &input[at..at + len]);
+                } else {
+                    memory.ram().write_bytes(physical(linear) as usize, &input[at..at + len]);
+                }
             }
         }
         if self.shape.segments {
@@ -199,13 +205,19 @@ impl Subject for CpuSubject {
         s.sti_shadow = false;
         s.ss_shadow = false;
 
+        let retired = self.cpu.retired();
         let (mut vector, mut error, mut address) = (NO_EXCEPTION, 0, 0);
         // A repeated string instruction may stop between iterations; a wild transfer faults at its target.
         for _ in 0..64 {
             match self.cpu.run(&mut self.bus, 1) {
                 Exit::Budget => {
                     let rip = self.cpu.state.rip;
-                    if rip == self.fall || self.landings.contains(&rip) {
+                    let done = if self.shape.code {
+                        self.cpu.retired() != retired
+                    } else {
+                        rip == self.fall || self.landings.contains(&rip)
+                    };
+                    if done {
                         break;
                     }
                 }

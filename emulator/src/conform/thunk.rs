@@ -192,6 +192,18 @@ pub fn build(placement: Placement, shape: Shape) -> Thunk {
             e.copy((EDI, 0), (ESI, shape.window_offset(index) as u32), shape.window[index]);
         }
     }
+    if shape.code {
+        // Code written at another linear address than it is run from: IRET serialises (SDM volume 3, 8.1.3 and 8.3). NT,
+        // which a case may have set, would make it a task's return.
+        e.sized(&[0x6A, 0x02]);
+        e.sized(&[0x9D]);
+        e.sized(&[0x9C]);
+        e.sized(&[0x0E]);
+        e.sized(&[0x68]);
+        let behind = e.here() + 4 + if e.bits16 { 2 } else { 1 };
+        e.bytes.extend_from_slice(&behind.to_le_bytes());
+        e.sized(&[0xCF]);
+    }
     if shape.fx {
         e.memory(false, &[0x0F, 0xAE], 1, Place::By(ESI, shape.fx_offset() as u32));
     }
