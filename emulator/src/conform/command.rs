@@ -352,7 +352,7 @@ fn run_suite(
         Suite::Tiers => {
             // A case here is compiled anew, where one of native is a state for code that is there.
             let cases = args.cases.div_ceil(100);
-            results.tests.extend(super::tiers::run(cases, args.seed, context).map_err(host)?);
+            results.tests.extend(super::tiers::run(cases, args.seed, context, plant).map_err(host)?);
         }
         Suite::Programs(folder) => results.tests.extend(super::programs::run(folder, context).map_err(host)?),
         Suite::Lockstep(path) => {
@@ -382,7 +382,7 @@ fn replay(line: &str, args: &ConformArgs, plant: Option<Plant>) -> Result<u8, Fa
         } else if line.starts_with("end=") {
             super::bytes::replay(line, engine, plant).map_err(host)?
         } else if line.starts_with("tiers=") {
-            super::tiers::replay(line, engine).map_err(host)?
+            super::tiers::replay(line, engine, plant).map_err(host)?
         } else {
             run::replay(line, engine, plant, args.unmasked).map_err(host)?
         };

@@ -2,6 +2,8 @@
 
 use super::generate::Case;
 use crate::config::Engine;
+use crate::conform::plant::Plant;
+use iced_x86::{Decoder, DecoderOptions};
 use ring86_translator::state::{Fpu, Segment, TableReg, attr, cr, eflags};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins};
 use std::sync::Arc;
@@ -110,17 +112,18 @@ pub const NO_EXCEPTION: u32 = 0x100;
 pub struct Bench {
     cpu: Cpu,
     memory: Arc<Memory>,
+    plant: Option<Plant>,
 }
 
 impl Bench {
-    /// A machine for `engine`.
-    pub fn new(engine: Engine) -> Result<Bench, String> {
+    /// A machine for `engine`, with a bug on purpose if there is one.
+    pub fn new(engine: Engine, plant: Option<Plant>) -> Result<Bench, String> {
         let pins = Arc::new(Pins::default());
         pins.set_a20(true);
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
         let mut cpu = Cpu::new(Model::Max, memory.clone(), pins);
         engine.apply(&mut cpu).map_err(|error| error.to_string())?;
-        Ok(Bench { cpu, memory })
+        Ok(Bench { cpu, memory, plant })
     }
 
     /// The memory that a case begins with.
@@ -228,6 +231,17 @@ impl Bench {
         (seen, memory)
     }
 
+    /// The flag that the next instruction gets wrong by the bug on purpose, or 0.
+    fn wrong(&self) -> u32 {
+        let Some(plant) = self.plant else { return 0 };
+        let s = &self.cpu.state;
+        let mut bytes = [0; 15];
+        self.memory.dma_read(s.segs[1].base.wrapping_add(s.rip), &mut bytes);
+        let bits = if s.segs[1].attr & attr::DB != 0 { 32 } else { 16 };
+        let code = Decoder::new(bits, &bytes, DecoderOptions::NONE).decode().code();
+        if code == plant.code { plant.flag } else { 0 }
+    }
+
     fn part(&mut self, steps: u64) -> (u32, Option<u32>, u64, u32) {
         let end = self.cpu.retired() + steps;
         // A repeated string instruction may stop between iterations without retiring.
@@ -236,8 +250,16 @@ impl Bench {
             if left == 0 {
                 break;
             }
-            match self.cpu.run(&mut NullBus, left) {
-                Exit::Budget | Exit::Attention => {}
+            let wrong = self.wrong();
+            // With a bug on purpose one instruction at a time, to see which it is.
+            let before = self.cpu.retired();
+            match self.cpu.run(&mut NullBus, if self.plant.is_some() { 1 } else { left }) {
+                Exit::Budget | Exit::Attention => {
+                    if wrong != 0 && self.cpu.retired() != before {
+                        let flags = self.cpu.state.eflags() ^ wrong;
+                        self.cpu.state.set_eflags(flags);
+                    }
+                }
                 Exit::Halted => return (NO_EXCEPTION + 1, None, 0, 0),
                 Exit::TripleFault(_) => return (NO_EXCEPTION + 2, None, 0, 0),
                 Exit::Exception(fault) => return (fault.vector.into(), fault.error, fault.address, fault.dr6),

@@ -5,8 +5,10 @@
 mod generate;
 mod machine;
 mod rules;
+mod smaller;
 
 use super::command::Context;
+use super::plant::Plant;
 use super::results::{Reproducer, Test};
 use super::shard::spread;
 use super::templates::{Form, forms};
@@ -14,13 +16,14 @@ use crate::config::Engine;
 use generate::{Case, Expect, FAMILIES, Family, case};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use machine::{Bench, NO_EXCEPTION, Seen};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Runs `cases` cases over all families, those of this shard.
 ///
 /// # Errors
 /// One sentence.
-pub fn run(cases: u64, seed: u64, context: &Context) -> Result<Vec<Test>, String> {
+pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Result<Vec<Test>, String> {
     let forms = all_forms();
     let families: Vec<(Family, &str)> = FAMILIES.into_iter().filter(|(_, name)| context.wants(name)).collect();
     if families.is_empty() {
@@ -34,7 +37,7 @@ pub fn run(cases: u64, seed: u64, context: &Context) -> Result<Vec<Test>, String
     let mut tests = Vec::new();
     for (family, name) in families {
         let parts = spread(context.jobs, context.jobs, |job| {
-            let mut pair = Pair::new(context.engine)?;
+            let mut pair = Pair::new(context.engine, plant)?;
             let (mut done, mut failed, mut first) = (0, 0, None);
             for number in (0..count).filter(|number| context.shard.has(*number)) {
                 if (number / context.shard.of) % context.jobs as u64 != job as u64 {
@@ -44,8 +47,10 @@ pub fn run(cases: u64, seed: u64, context: &Context) -> Result<Vec<Test>, String
                 let case = case(family, seed, number, &forms);
                 if let Some(difference) = pair.differs(&case) {
                     failed += 1;
-                    let line = format!("tiers={name} seed={seed} case={number}");
-                    first.get_or_insert_with(|| (number, Reproducer { line, text: explain(&case, &difference) }));
+                    if first.is_none() {
+                        let line = format!("tiers={name} seed={seed} case={number}");
+                        first = Some((number, pair.minimise(&line, &case, difference)));
+                    }
                 }
             }
             Ok((done, failed, first))
@@ -62,11 +67,12 @@ pub fn run(cases: u64, seed: u64, context: &Context) -> Result<Vec<Test>, String
     Ok(tests)
 }
 
-/// Runs the case of a line `tiers=FAMILY seed=S case=N` again: what differs, empty if nothing does, and the case in words.
+/// Runs the case of a line `tiers=FAMILY seed=S case=N` again, with `less=`, after what [`smaller`] takes away: what
+/// differs, empty if nothing does, and the case in words.
 ///
 /// # Errors
 /// If the line is damaged.
-pub fn replay(line: &str, engine: Engine) -> Result<(String, String), String> {
+pub fn replay(line: &str, engine: Engine, plant: Option<Plant>) -> Result<(String, String), String> {
     let value = |key: &str| {
         let found = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         found.ok_or_else(|| format!("the line to replay has no valid {key}="))
@@ -76,7 +82,9 @@ pub fn replay(line: &str, engine: Engine) -> Result<(String, String), String> {
     let family = FAMILIES.into_iter().find(|(_, known)| *known == name);
     let (family, _) = family.ok_or_else(|| format!("the line to replay names no family of tiers: {name}"))?;
     let case = case(family, number("seed")?, number("case")?, &all_forms());
-    let difference = Pair::new(engine)?.differs(&case).unwrap_or_default();
+    let less = value("less").unwrap_or_default();
+    let case = smaller::after(case, less).ok_or("the line to replay has no valid less=")?;
+    let difference = Pair::new(engine, plant)?.differs(&case).map(|found| found.text).unwrap_or_default();
     let text = explain(&case, &difference);
     Ok((difference, text))
 }
@@ -91,24 +99,48 @@ struct Pair {
     other: Bench,
 }
 
+/// What is wrong with a case.
+struct Difference {
+    text: String,
+    /// The fields in which the engines differ; none if it is the manual that says otherwise.
+    fields: BTreeSet<String>,
+}
+
 impl Pair {
-    fn new(engine: Engine) -> Result<Pair, String> {
-        Ok(Pair { model: Bench::new(Engine::Interpreter)?, other: Bench::new(engine)? })
+    fn new(engine: Engine, plant: Option<Plant>) -> Result<Pair, String> {
+        Ok(Pair { model: Bench::new(Engine::Interpreter, None)?, other: Bench::new(engine, plant)? })
     }
 
     /// What is wrong, if something is.
-    fn differs(&mut self, case: &Case) -> Option<String> {
+    fn differs(&mut self, case: &Case) -> Option<Difference> {
         let (model, memory) = self.model.run(case);
-        if let Some(wrong) = wrong(case, &model) {
-            return Some(wrong);
+        if let Some(text) = wrong(case, &model) {
+            return Some(Difference { text, fields: BTreeSet::new() });
         }
         let (other, other_memory) = self.other.run(case);
         if model != other {
-            return Some(differing(&model, &other));
+            let text = differing(&model, &other);
+            let fields = text.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect();
+            return Some(Difference { text, fields });
         }
         let at = memory.iter().zip(&other_memory).position(|(a, b)| a != b)?;
         let shown = |memory: &[u8]| format!("{:02x?}", &memory[at..(at + 8).min(memory.len())]);
-        Some(format!("memory at {at:05x}: {} / {}", shown(&memory), shown(&other_memory)))
+        let text = format!("memory at {at:05x}: {} / {}", shown(&memory), shown(&other_memory));
+        Some(Difference { text, fields: BTreeSet::from(["memory".to_owned()]) })
+    }
+
+    /// A failure of the engines as a small case. What the manual says is of the case as it was made.
+    fn minimise(&mut self, line: &str, case: &Case, found: Difference) -> Reproducer {
+        let same = |pair: &mut Pair, case: &Case| {
+            pair.differs(case).is_some_and(|now| !now.fields.is_empty() && now.fields.is_subset(&found.fields))
+        };
+        let (case, steps) = smaller::smallest(case, |case| same(self, case));
+        if steps.is_empty() {
+            return Reproducer { line: line.to_owned(), text: explain(&case, &found.text) };
+        }
+        let steps: Vec<String> = steps.iter().map(usize::to_string).collect();
+        let text = self.differs(&case).map_or(found.text, |now| now.text);
+        Reproducer { line: format!("{line} less={}", steps.join(",")), text: explain(&case, &text) }
     }
 }
 
@@ -177,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_interpreter_does_as_the_manual_says() {
-        for test in run(20_000, 3, &context(Engine::Interpreter)).unwrap() {
+        for test in run(20_000, 3, &context(Engine::Interpreter), None).unwrap() {
             let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
             assert_eq!((test.status, test.cases), (Status::Pass, 4000), "{}: {why}", test.name);
         }
@@ -186,7 +218,7 @@ mod tests {
     #[test]
     fn compiled_code_does_as_the_interpreter() {
         for name in ["quick", "optimised-table"] {
-            for test in run(600, 4, &context(Engine::named(name).unwrap())).unwrap() {
+            for test in run(600, 4, &context(Engine::named(name).unwrap()), None).unwrap() {
                 let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
                 assert_eq!(test.status, Status::Pass, "{name} {}: {why}", test.name);
             }
@@ -196,11 +228,13 @@ mod tests {
     #[test]
     fn a_wrong_rule_is_noticed() {
         let case = case(Family::Segments, 1, 0, &all_forms());
-        let (mut seen, _) = Bench::new(Engine::Interpreter).unwrap().run(&case);
+        let (mut seen, _) = Bench::new(Engine::Interpreter, None).unwrap().run(&case);
         let case = Case { expect: Expect::Load(0x08, true), cpl: 3, ..case };
         seen.ends[0] = (NO_EXCEPTION, None, 0, 0);
         assert!(wrong(&case, &seen).unwrap().contains("loading 0008 at CPL 3"));
-        let error = replay("tiers=none seed=1 case=1", Engine::Interpreter).unwrap_err();
+        let error = replay("tiers=none seed=1 case=1", Engine::Interpreter, None).unwrap_err();
         assert_eq!(error, "the line to replay names no family of tiers: none");
+        let error = replay("tiers=debug seed=1 case=1 less=99", Engine::Interpreter, None).unwrap_err();
+        assert_eq!(error, "the line to replay has no valid less=");
     }
 }
