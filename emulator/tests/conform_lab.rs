@@ -162,6 +162,71 @@ fn shards_merge_into_the_report_of_a_whole_run() {
     assert!(code == 120 && err.ends_with("shard 1/3 is there twice\n"), "{err}");
 }
 
+/// The script of docs/fleet.md, with a controller and a node on this machine alone.
+#[test]
+fn slurm_runs_the_shards_of_the_document() {
+    if !has_judge() {
+        return;
+    }
+    let folder = Folder::new("slurm");
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/slurm");
+    let output = Command::new(&tool)
+        .args([env!("CARGO_BIN_EXE_ring86"), "20000", &folder.path("")])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the tool starts");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    if err.contains("is not installed") {
+        eprintln!("skipped: {err}");
+        return;
+    }
+    assert!(output.status.success(), "{err}{}", String::from_utf8_lossy(&output.stdout));
+    let path = folder.0.join("whole/results.jsonl");
+    let whole = Results::parse("whole", &fs::read_to_string(path).expect("a report")).expect("a whole report");
+    assert_eq!(whole.shards, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    assert!(whole.is_clean() && whole.totals().cases > 10_000, "{:?}", whole.totals());
+}
+
+/// What the document has that cannot be run here is at least of its language.
+#[test]
+fn the_files_of_the_document_are_well_formed() {
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/fleet.md")).expect("docs");
+    let block = |heading: &str| -> String {
+        let part = document.split(&format!("## {heading}\n")).nth(1).expect("a heading");
+        part.split("```").nth(1).expect("a block").split_once('\n').expect("lines").1.to_owned()
+    };
+    let script = block("Slurm");
+    let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).spawn().expect("a shell starts");
+    std::io::Write::write_all(&mut shell.stdin.take().expect("its input"), script.as_bytes()).expect("it reads");
+    assert!(shell.wait().expect("it ends").success(), "{script}");
+    // Each line of the container's file is an instruction, and what it copies is there.
+    let words = ["FROM", "WORKDIR", "COPY", "RUN", "ENTRYPOINT"];
+    for line in block("A container").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        assert!(words.contains(&line.split_whitespace().next().unwrap_or_default()), "{line}");
+    }
+    let job = block("Kubernetes");
+    let python = "import sys, yaml\njob = yaml.safe_load(sys.stdin)\nspec = job['spec']\n\
+        pod = spec['template']['spec']\nassert job['kind'] == 'Job' and spec['completionMode'] == 'Indexed'\n\
+        print(spec['completions'], pod['containers'][0]['args'][0])";
+    let child = Command::new("python3").args(["-c", python]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        eprintln!("skipped: python3, which reads YAML, is not installed");
+        return;
+    };
+    std::io::Write::write_all(&mut child.stdin.take().expect("its input"), job.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success()
+        && said.is_empty()
+        && Command::new("python3").args(["-c", "import yaml"]).status().is_ok_and(|s| !s.success())
+    {
+        eprintln!("skipped: python3-yaml is not installed");
+        return;
+    }
+    let (completions, command) = said.trim().split_once(' ').expect("a number and a command");
+    assert!(command.contains(&format!("$((JOB_COMPLETION_INDEX + 1))/{completions} ")), "{said}");
+}
+
 // ------------------------------------------------------------------------------------------------- planted bugs
 
 #[test]
@@ -200,6 +265,56 @@ fn a_planted_bug_is_found_and_made_small_within_ten_seconds() {
             assert_eq!(exit, 0, "{out}{err}");
             assert!(out.contains("interpreter: no difference") && out.contains("single: no difference"), "{out}");
         }
+    }
+}
+
+/// Bugs on purpose in the engine under test, which the interpreter beside it does not have.
+#[test]
+fn a_bug_planted_in_compiled_code_is_found_by_tiers_and_made_small() {
+    for (code, flag, engine, cases) in [
+        ("Inc_r32", "ZF", "interpreter", "50000"),
+        ("Popfd", "DF", "quick", "20000"),
+        ("Scasb_AL_m8", "CF", "quick", "20000"),
+    ] {
+        let plant = format!("{code}:{flag}");
+        let (exit, results, seconds) = timed(&["tiers", "--cases", cases, "--engine", engine, "--plant", &plant]);
+        assert!(seconds < 10.0, "{plant}: {seconds} s");
+        assert_eq!(exit, 1, "{plant} was not found");
+        let bad: Vec<_> = results.tests.iter().filter(|test| test.status != Status::Pass).collect();
+        assert!(!bad.is_empty() && bad.iter().all(|test| test.reproducer.is_some()), "{bad:?}");
+        for reproducer in bad.iter().filter_map(|test| test.reproducer.as_ref()) {
+            let (exit, out, err) = conform(&["replay", &reproducer.line, "--engine", engine, "--plant", &plant]);
+            assert_eq!(exit, 1, "{out}{err}");
+            // Of several instructions the one with the bug is left, sometimes with one that it cannot do without.
+            let address = |line: &&str| line.get(..8).is_some_and(|at| at.bytes().all(|b| b.is_ascii_hexdigit()));
+            let listed = out.lines().filter(address);
+            assert!((1..=2).contains(&listed.count()), "{plant}: {out}");
+            let (exit, out, err) = conform(&["replay", &reproducer.line, "--engine", engine]);
+            assert_eq!(exit, 0, "{out}{err}");
+        }
+    }
+}
+
+#[test]
+fn random_bytes_are_consumed_and_refused_as_on_the_host() {
+    if !has_judge() {
+        return;
+    }
+    let bytes = ["native", "--filter", "bytes", "--cases", "1500000"];
+    let (exit, found) = results(&[&bytes[..], &["--engine", "interpreter,single"]].concat());
+    let why: Vec<_> = found.tests.iter().filter_map(|test| Some(&test.reproducer.as_ref()?.text)).collect();
+    assert_eq!((exit, found.tests.len()), (0, 12), "{why:?}");
+    assert!(found.totals().cases > 40_000 && found.tests.iter().all(|test| test.cases > 1000), "{found:?}");
+    // One byte too many is noticed, and of what is found little is left.
+    let (exit, found) = results(&[&bytes[..], &["--plant", "Mov_r32_rm32:LENGTH", "--seed", "2"]].concat());
+    assert_eq!(exit, 1);
+    let bad: Vec<_> = found.tests.iter().filter_map(|test| test.reproducer.as_ref()).collect();
+    assert!(!bad.is_empty());
+    for reproducer in bad {
+        assert!(reproducer.text.starts_with("8b ") || reproducer.text.starts_with("66 8b "), "{}", reproducer.text);
+        let (exit, out, err) = conform(&["replay", &reproducer.line]);
+        assert_eq!(exit, 0, "{out}{err}");
+        assert!(out.contains("\njudge   next instruction at ") && out.contains("interpreter: no difference"), "{out}");
     }
 }
 
@@ -249,8 +364,10 @@ fn wrong_input_is_one_sentence() {
         (&["states", &empty], 120, "no .init, .def or .asm file"),
         (&["lockstep", &short], 120, "short.MOO: lockstep runs kernels"),
         (&["lockstep", "/nowhere"], 120, "cannot read '/nowhere': there is no such file"),
-        (&["against", "virtualbox"], 2, "qemu is the only emulator that can be asked"),
+        (&["against", "virtualbox"], 2, "qemu and bochs are the emulators that can be asked"),
         (&["replay", "env=flat32"], 120, "the line to replay has no valid at="),
+        (&["replay", "end=page env=seg16 bytes=0"], 120, "the line to replay has no valid bytes="),
+        (&["replay", "tiers=debug seed=1 case=1 less=x"], 120, "the line to replay has no valid less="),
         (&["replay", "vectors=x"], 120, "the line to replay has no valid cpu="),
         (&["merge", &short], 120, "this is no JSON"),
     ] {
@@ -269,6 +386,12 @@ fn wrong_input_is_one_sentence() {
         err,
         "ring86: conform against qemu: qemu-system-i386 is not installed (on Debian: apt-get install qemu-system-x86)\n"
     );
+    let output = command(&["against", "bochs"]).env("PATH", "/nowhere").output().expect("the program starts");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(120));
+    let expected =
+        "ring86: conform against bochs: bochs is not installed (on Debian: apt-get install bochs bochs-term)\n";
+    assert_eq!(err, expected);
 }
 
 // ----------------------------------------------------------------------------------------- guests that report
@@ -417,6 +540,25 @@ fn text_and_other_ports_are_a_convention_too() {
     assert_eq!(statuses(&got)[2], ("a.bin", "pass"));
     assert_eq!(statuses(&got)[4], ("b.bin", "fail"));
     assert!(got.tests[4].detail.starts_with("it did not say 'all done' and had not ended"), "{}", got.tests[4].detail);
+}
+
+#[test]
+fn bochs_gives_a_second_opinion() {
+    let (code, _, err) = conform(&["against", "bochs", "roms", "--filter", "nosuchrom"]);
+    if !err.contains("no program matches") {
+        assert!(code == 120 && err.starts_with("ring86: conform against bochs: "), "{err}");
+        eprintln!("skipped: {err}");
+        return;
+    }
+    let folder = Folder::new("bochs");
+    let path = folder.path("");
+    folder.file("suite.toml", "name = 'x'\nconvention = 'exit'\n");
+    folder.file("a.flat", unit_tests("PASS: one\n", 0));
+    let (code, got) = results(&["against", "bochs", "image", &path]);
+    assert_eq!((code, got.tests[0].status), (0, Status::Skip));
+    assert_eq!(got.tests[0].detail, "bochs cannot start a kernel without a disk");
+    let (code, got) = results(&["against", "bochs", "roms", "--filter", "popf", "--jobs", "1"]);
+    assert!(code == 0 && !got.tests.is_empty(), "{got:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `ring86 conform`: which suites, with what, and what becomes of the results.
 
 use super::layout::Environment;
+use super::opinion::Emulator;
 use super::output::{self, Format};
 use super::plant::Plant;
 use super::results::{Asked, Results, merge};
@@ -29,6 +30,7 @@ const SUITES: &str = "Suites (several may follow each other):
   tiers             what the host cannot be asked about, between our engines: privilege, debugging, restarts
   lockstep IMAGE    a guest in compiled code beside the interpreter
   against qemu      the same guests in QEMU: what follows (roms, image DIR) is run in both and compared
+  against bochs     the same with Bochs, which starts floppies, disks and ROMs
 Instead of suites:
   replay LINE       runs one case again, as printed for a difference
   merge DIR...      joins the reports of a run's shards, from the folders given to --report
@@ -105,8 +107,8 @@ enum Suite {
 /// What the words ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Task {
-    /// Suites, and whether QEMU gives a second opinion.
-    Suites(Vec<Suite>, bool),
+    /// Suites, and which emulator gives a second opinion.
+    Suites(Vec<Suite>, Option<Emulator>),
     Replay(String),
     Merge(Vec<PathBuf>),
 }
@@ -124,7 +126,7 @@ fn host(sentence: impl ToString) -> Failure {
 
 fn parse_words(words: &[String]) -> Result<Task, Failure> {
     let mut suites = Vec::new();
-    let mut against = false;
+    let mut against = None;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let mut operand = |what: &str| {
@@ -139,13 +141,15 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             "states" => suites.push(Suite::States(operand("a folder of programs and their states")?)),
             "programs" => suites.push(Suite::Programs(operand("a folder with a suite.toml")?)),
             "lockstep" => suites.push(Suite::Lockstep(operand("an image")?)),
-            "against" => match operand("the name of an emulator (qemu)")?.to_str() {
-                Some("qemu") => against = true,
-                other => {
-                    let name = other.unwrap_or_default();
-                    return Err(usage(format!("conform against {name}: qemu is the only emulator that can be asked")));
+            "against" => {
+                let name = operand("the name of an emulator (qemu or bochs)")?.display().to_string();
+                let known = Emulator::named(&name).ok_or_else(|| {
+                    usage(format!("conform against {name}: qemu and bochs are the emulators that can be asked"))
+                })?;
+                if against.replace(known).is_some_and(|other| other != known) {
+                    return Err(usage("conform against: one emulator at a time"));
                 }
-            },
+            }
             "replay" if suites.is_empty() => {
                 let line = rest.map(String::as_str).collect::<Vec<_>>().join(" ");
                 if line.is_empty() {
@@ -162,19 +166,22 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             }
             other => {
                 return Err(usage(format!(
-                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, tiers, lockstep IMAGE, against qemu, replay LINE and merge DIR"
+                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, tiers, lockstep IMAGE, against qemu or bochs, replay LINE and merge DIR"
                 )));
             }
         }
     }
-    if against {
+    if let Some(emulator) = against {
         if suites.is_empty() {
             suites.push(Suite::Roms);
         }
         if let Some(suite) = suites.iter().find(|suite| !matches!(suite, Suite::Roms | Suite::Image(_))) {
             let name = format!("{suite:?}").to_lowercase();
             let name = name.split('(').next().unwrap_or_default();
-            return Err(usage(format!("conform against qemu: {name} is no suite of guests; roms and image DIR are")));
+            let emulator = emulator.name();
+            return Err(usage(format!(
+                "conform against {emulator}: {name} is no suite of guests; roms and image DIR are"
+            )));
         }
     }
     Ok(Task::Suites(suites, against))
@@ -227,8 +234,8 @@ pub struct Context<'a> {
     pub jobs: usize,
     /// Parts of names, in lower case, with commas.
     pub filter: Option<String>,
-    /// QEMU runs every guest too.
-    pub against_qemu: bool,
+    /// Another emulator runs every guest too.
+    pub against: Option<Emulator>,
 }
 
 impl Context<'_> {
@@ -242,14 +249,14 @@ impl Context<'_> {
 fn run_suites(
     args: &ConformArgs,
     suites: &[Suite],
-    against_qemu: bool,
+    against: Option<Emulator>,
     plant: Option<Plant>,
 ) -> Result<Results, Failure> {
     let shard = Shard::parse(&args.shard).map_err(usage)?;
     let engines: Vec<(&String, Engine)> =
         args.engine.iter().map(|name| Ok((name, named_engine(name)?))).collect::<Result<_, Failure>>()?;
-    if against_qemu {
-        super::qemu::check().map_err(host)?;
+    if let Some(emulator) = against {
+        emulator.check().map_err(host)?;
     }
     let asked = Asked { suites: args.words.join(" "), options: options(args) };
     let mut results = Results::new(asked, shard);
@@ -265,7 +272,7 @@ fn run_suites(
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| count.get()))
                 .max(1),
             filter: args.filter.as_ref().map(|filter| filter.to_lowercase()),
-            against_qemu,
+            against,
         };
         for suite in suites {
             run_suite(suite, &context, args, plant, &mut results)?;
@@ -433,8 +440,8 @@ mod tests {
     #[test]
     fn suites_follow_each_other() {
         let expected = vec![Suite::Native, Suite::Vectors("a/b".into()), Suite::Roms];
-        assert_eq!(words("native vectors a/b roms"), Ok(Task::Suites(expected, false)));
-        assert_eq!(words("against qemu"), Ok(Task::Suites(vec![Suite::Roms], true)));
+        assert_eq!(words("native vectors a/b roms"), Ok(Task::Suites(expected, None)));
+        assert_eq!(words("against qemu"), Ok(Task::Suites(vec![Suite::Roms], Some(Emulator::Qemu))));
         assert_eq!(words("replay a=1 b=2"), Ok(Task::Replay("a=1 b=2".to_owned())));
         assert_eq!(words("merge x y"), Ok(Task::Merge(vec!["x".into(), "y".into()])));
     }
@@ -445,7 +452,8 @@ mod tests {
             ("vectors", "conform vectors: a file or folder of vectors must follow"),
             ("nativ", "conform nativ: no suite of that name"),
             ("against", "the name of an emulator"),
-            ("against virtualbox", "qemu is the only emulator"),
+            ("against virtualbox", "qemu and bochs are the emulators"),
+            ("against qemu against bochs", "one emulator at a time"),
             ("against qemu native", "conform against qemu: native is no suite of guests"),
             ("replay", "a line must follow"),
             ("merge", "must follow"),

@@ -8,9 +8,10 @@
 //! makes what fails small; [`plant`] is a bug on purpose that shows it. Other suites: recorded [`vectors`], our own
 //! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`],
 //! our engines among themselves ([`tiers`]), and [`lockstep`].
-//! [`qemu`] is a second opinion on guests, and [`bytes`] asks the host about random bytes.
+//! [`qemu`] and [`bochs`] give a second [`opinion`] on guests, and [`bytes`] asks the host about random bytes.
 
 mod address;
+pub mod bochs;
 pub mod bytes;
 pub mod command;
 mod content;
@@ -27,6 +28,7 @@ pub mod masks;
 pub mod minimise;
 pub mod moo;
 pub mod native;
+pub mod opinion;
 pub mod output;
 pub mod plant;
 pub mod programs;

@@ -1,16 +1,16 @@
 //! A second opinion: the same guest in QEMU, as a process of its own with its own processor (no KVM).
 
 use super::guest::{End, Left, Limits};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use super::opinion::{drain, wait};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const PROGRAM: &str = "qemu-system-i386";
 /// Longest that a guest may take, in the host's time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What QEMU starts.
+/// What another emulator starts.
 pub enum Image {
     /// A multiboot or Linux kernel.
     Kernel(Vec<u8>),
@@ -68,6 +68,17 @@ pub fn run(image: &Image, ram: u64, arguments: &str, limits: &Limits) -> Result<
     let errors = drain(child.stderr.take());
     let patience = PATIENCE.min(Duration::from_nanos(limits.time));
     let end = wait(&mut child, patience, limits, &serial).map_err(|error| fail("it cannot be waited for", error))?;
+    let end = end.map_or_else(
+        |end| end,
+        |status| match status.code() {
+            // The exit device makes odd codes of what the guest writes; QEMU has only 7 bits left for it.
+            Some(code) if code & 1 == 1 && code != 1 => End::Exit((code >> 1) as u32),
+            // 1 is QEMU's own complaint as well as a guest's 0.
+            Some(1) => End::Exit(0),
+            Some(0) => End::Off,
+            _ => End::Crashed(status.to_string()),
+        },
+    );
     let console = console.join().unwrap_or_default();
     let errors = errors.join().unwrap_or_default();
     if end == End::Exit(0) && console.is_empty() && !errors.is_empty() {
@@ -83,40 +94,4 @@ pub fn run(image: &Image, ram: u64, arguments: &str, limits: &Limits) -> Result<
 
 fn drive(path: &Path, interface: &str) -> Vec<String> {
     vec!["-drive".to_owned(), format!("file={},format=raw,if={interface}", path.display())]
-}
-
-/// Reads a pipe to its end on a thread of its own, so that the child never waits for room in it.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes).ok();
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-fn wait(child: &mut Child, patience: Duration, limits: &Limits, serial: &PathBuf) -> std::io::Result<End> {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(match status.code() {
-                // The exit device makes odd codes of what the guest writes; QEMU has only 7 bits left for it.
-                Some(code) if code & 1 == 1 && code != 1 => End::Exit((code >> 1) as u32),
-                // 1 is QEMU's own complaint as well as a guest's 0.
-                Some(1) => End::Exit(0),
-                Some(0) => End::Off,
-                _ => End::Crashed(status.to_string()),
-            });
-        }
-        let said = limits.until_text.as_ref().is_some_and(|text| {
-            std::fs::read(serial).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text.as_str()))
-        });
-        if said || begin.elapsed() > patience {
-            child.kill()?;
-            child.wait()?;
-            return Ok(if said { End::Seen } else { End::Time });
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -5,6 +5,7 @@ pub mod description;
 
 use super::command::Context;
 use super::guest::{self, Convention, Limits};
+use super::opinion::Emulator;
 use super::qemu;
 use super::results::{Status, Test};
 use super::shard::spread;
@@ -56,9 +57,9 @@ pub fn run(folder: &Path, context: &Context) -> Result<Vec<Test>, String> {
 }
 
 fn one(folder: &Path, description: &Description, entry: &Described, context: &Context) -> Result<Vec<Test>, String> {
-    let suite = match context.against_qemu {
-        true => format!("{} against qemu", description.name),
-        false => description.name.clone(),
+    let suite = match context.against {
+        Some(other) => format!("{} against {}", description.name, other.name()),
+        None => description.name.clone(),
     };
     let test = |name: &str, status, detail: &str| Test::new(&suite, context.engine_name, name, status, detail);
     if let Some(reason) = &entry.skip {
@@ -73,8 +74,8 @@ fn one(folder: &Path, description: &Description, entry: &Described, context: &Co
     }
     let limits =
         Limits { time: description.time, until_text: convention.done.clone(), until_post: description.convention.post };
-    if context.against_qemu {
-        return against_qemu(description, &convention, entry, (start, bytes), context, &limits, &test);
+    if let Some(emulator) = context.against {
+        return against(emulator, description, &convention, entry, (start, bytes), context, &limits, &test);
     }
     let left = guest::run(config(&path, description, entry, start, bytes, context)?, &limits)?;
     let (named, why) = convention.judge(&left);
@@ -105,8 +106,10 @@ fn one(folder: &Path, description: &Description, entry: &Described, context: &Co
     Ok(tests)
 }
 
-/// Runs a guest here and in QEMU. Both must come to the same judgement of each test.
-fn against_qemu(
+/// Runs a guest here and in another emulator. Both must come to the same judgement of each test.
+#[expect(clippy::too_many_arguments, reason = "what one image is, as it was read")]
+fn against(
+    emulator: Emulator,
     description: &Description,
     convention: &Convention,
     entry: &Described,
@@ -116,23 +119,27 @@ fn against_qemu(
     test: &dyn Fn(&str, Status, &str) -> Test,
 ) -> Result<Vec<Test>, String> {
     if convention.post.is_some() {
-        return Ok(vec![test(&entry.name, Status::Skip, "qemu does not show POST codes")]);
+        let why = format!("{} does not show POST codes", emulator.name());
+        return Ok(vec![test(&entry.name, Status::Skip, &why)]);
     }
     let theirs = match start {
         Start::Kernel => qemu::Image::Kernel(bytes.clone()),
         Start::Floppy => qemu::Image::Floppy(image::floppy(bytes.clone())),
         Start::Disk => qemu::Image::Disk(bytes.clone()),
         Start::Rom => qemu::Image::Rom(bytes.clone()),
-        Start::Cd => return Ok(vec![test(&entry.name, Status::Skip, "CDs are not given to qemu")]),
+        Start::Cd => return Ok(vec![test(&entry.name, Status::Skip, "CDs are not given to other emulators")]),
     };
     let arguments = entry.arguments.as_deref().unwrap_or(&description.arguments);
-    let theirs = qemu::run(&theirs, description.ram >> 20, arguments, limits)?;
+    if let Some(why) = emulator.unable(&theirs, convention.exit.is_some()) {
+        return Ok(vec![test(&entry.name, Status::Skip, why)]);
+    }
+    let theirs = emulator.run(&theirs, description.ram >> 20, arguments, limits)?;
     let ours =
         guest::run(config(&Path::new("").join(&entry.name), description, entry, start, bytes, context)?, limits)?;
     let (our_named, our_why) = convention.judge(&ours);
     let (their_named, their_why) = convention.judge(&theirs);
     let said = |why: &Option<String>| why.clone().unwrap_or_else(|| "pass".to_owned());
-    let detail = format!("ring86: {}\nqemu: {}", said(&our_why), said(&their_why));
+    let detail = format!("ring86: {}\n{}: {}", said(&our_why), emulator.name(), said(&their_why));
     let same = our_named == their_named && our_why.is_some() == their_why.is_some();
     Ok(vec![test(&entry.name, if same { Status::Pass } else { Status::Fail }, &detail)])
 }

@@ -204,7 +204,7 @@ mod tests {
 
     fn context(engine: Engine) -> Context<'static> {
         let shard = Shard::parse("1/1").unwrap();
-        Context { engine, engine_name: "x", cpu: None, shard, jobs: 1, filter: None, against_qemu: false }
+        Context { engine, engine_name: "x", cpu: None, shard, jobs: 1, filter: None, against: None }
     }
 
     #[test]
