@@ -2,7 +2,8 @@
 //! `NAME [PRESET... :] [ARGUMENT...] => RESULT...`, where each preset, argument and result is `PLACE.TYPE[VALUE,...]`.
 //!
 //! Arguments are in AT&T order. `r8`, `mm`, `m32` and so on stand for any register or memory operand; a result names
-//! an argument by its number or a register by its name; flags are `eflags[MASK,VALUE]`, likewise `fpucw` and `fpusw`.
+//! an argument by its number or a register by its name; flags are `eflags[MASK,VALUE]`, likewise `fpucw` and `fpusw`. Of
+//! the files for 64-bit code the lines without its registers are tests here too.
 
 use super::super::command::Context;
 use super::super::results::{Status, Test};
@@ -220,7 +221,7 @@ fn parse(text: &str) -> Option<Line> {
     for (is_preset, token) in tokens {
         let (place, kind, list) = split(token)?;
         match place {
-            "eflags" => line.flags = Some(pair(list)?),
+            "eflags" | "rflags" => line.flags = Some(pair(list)?),
             "fpucw" => line.control = Some(pair(list)?),
             // The suite's programs cannot set it either.
             "fpusw" => {}
@@ -243,7 +244,7 @@ fn parse(text: &str) -> Option<Line> {
     for token in right.split_whitespace() {
         let (place, kind, list) = split(token)?;
         let expected = match place {
-            "eflags" => {
+            "eflags" | "rflags" => {
                 let (mask, value) = pair(list)?;
                 // Where nothing else is asked for, the flags begin as the opposite of what they must become.
                 line.flags.get_or_insert((mask, mask & !value));
@@ -269,6 +270,17 @@ fn parse(text: &str) -> Option<Line> {
         line.expected.push(expected);
     }
     Some(line)
+}
+
+/// Whether a line of the suite for 64-bit processors has registers that 32-bit code does not.
+fn wide(text: &str) -> bool {
+    text.split_whitespace().filter_map(split).any(|(place, ..)| {
+        matches!(place, "r64" | "imm64" | "rax" | "rbx" | "rcx" | "rdx" | "rsi" | "rdi" | "rbp" | "rsp")
+            || place.strip_prefix('r').or_else(|| place.strip_prefix("xmm")).is_some_and(|rest| {
+                // R8 to R15 and XMM8 to XMM15; 'r8', 'r16' and 'r32' alone are classes.
+                !matches!(place, "r8" | "r16" | "r32") && rest.parse::<u8>().is_ok_and(|number| number >= 8)
+            })
+    })
 }
 
 impl Line {
@@ -436,7 +448,12 @@ pub fn run(path: &Path, context: &Context) -> Result<Vec<Test>, String> {
     let lines: Vec<(usize, &str)> =
         (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty()).collect();
     let mut parsed = Vec::new();
+    let mut wide_lines = std::collections::BTreeMap::<&str, u64>::new();
     for (number, line) in &lines {
+        if wide(line) {
+            *wide_lines.entry(line.split_whitespace().next().unwrap_or_default()).or_default() += 1;
+            continue;
+        }
         let line = parse(line).ok_or_else(|| format!("{}, line {number}: not a test", path.display()))?;
         parsed.push((*number, line));
     }
@@ -445,6 +462,11 @@ pub fn run(path: &Path, context: &Context) -> Result<Vec<Test>, String> {
     let mut bench = Bench::new(context.cpu, context.engine)?;
     bench.cpu.intercept = true;
     let mut tests: Vec<Test> = Vec::new();
+    for (name, count) in wide_lines {
+        let name = format!("{file} {name}");
+        let test = Test::new("states", context.engine_name, name, Status::Skip, "registers of 64-bit code");
+        tests.push(Test { skipped: count, ..test });
+    }
     for (((number, line), source), slot) in parsed.iter().zip(&sources).zip(slots) {
         let (status, detail) = match slot {
             Err(complaint) => (Status::Skip, format!("the assembler: {complaint}")),
@@ -498,11 +520,21 @@ mod tests {
         let line = parse("cmpxchgl eax.ud[5] : r32.ud[1] r32.ud[-1] => eax.ud[5] eflags[0x40,0x40]").unwrap();
         assert_eq!(line.assembly(), "cmpxchgl %ebx, %ecx");
         assert_eq!(line.flags, Some((0x40, 0)));
+        assert_eq!(parse("stc rflags[0x1,0x0] : => rflags[0x1,0x1]").unwrap().flags, Some((1, 0)));
         let line = parse("fadd st0.ps[1.5] st2.ps[2] => st2.ps[3.5]").unwrap();
         assert_eq!(line.assembly(), "fadd %st(0), %st(2)");
         assert_eq!(parse("cwtl ax.sw[-1] : => eax.sd[-1]").unwrap().assembly(), "cwtl ");
         assert_eq!(parse("emms").unwrap().name, "emms");
         assert!(parse("add r32.zz[1]").is_none());
+        for (text, expected) in [
+            ("adcq eflags[0x1,0x0] : imm8[12] rbx.uq[1] => 1.uq[2]", true),
+            ("bswapq r64.uq[1] => 0.uq[2]", true),
+            ("addps xmm.ps[1,2,3,4] xmm9.ps[1,2,3,4]", true),
+            ("adcb r8.ub[1] m8.ub[2] => 1.ub[3]", false),
+            ("paddd m64.ud[1,2] mm.ud[1,2] => 1.ud[2,4]", false),
+        ] {
+            assert_eq!(wide(text), expected, "{text}");
+        }
     }
 
     #[test]
