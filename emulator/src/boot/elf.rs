@@ -67,6 +67,7 @@ impl Elf {
             return Err(Error::new(format!("'{name}': e_phentsize is {size}, which is below 32; the file is damaged")));
         }
         let mut segments = Vec::new();
+        let mut start = entry;
         for i in 0..count {
             let at = table.saturating_add(i * size);
             let field = |n: usize| get32(bytes, at.saturating_add(n * 4)).ok_or_else(|| cut("program headers"));
@@ -81,15 +82,20 @@ impl Elf {
                     "'{name}': p_filesz of segment {i} exceeds p_memsz; the file is damaged"
                 )));
             }
-            segments.push(Segment { at: field(3)?, bytes: contents.to_vec(), memory });
+            let (linked, at) = (field(2)?, field(3)?);
+            // Kernels linked to run high name their entry by its linear address, and are entered without paging.
+            if entry.wrapping_sub(linked) < memory {
+                start = entry.wrapping_sub(linked).wrapping_add(at);
+            }
+            segments.push(Segment { at, bytes: contents.to_vec(), memory });
         }
         if segments.is_empty() {
             return Err(Error::new(format!("'{name}': the ELF file has no segment to load; it is not an executable")));
         }
-        Ok(Elf { name: name.to_owned(), entry, segments })
+        Ok(Elf { name: name.to_owned(), entry: start, segments })
     }
 
-    /// Where execution begins.
+    /// Where execution begins: a physical address.
     pub fn entry(&self) -> u32 {
         self.entry
     }
@@ -108,7 +114,7 @@ impl Elf {
         Ok(end)
     }
 
-    /// Loads the segments and enters at `e_entry` in flat 32-bit mode, with a stack below the EBDA.
+    /// Loads the segments and enters at `e_entry`, where that was loaded, in flat 32-bit mode, with a stack below the EBDA.
     pub(super) fn start(&self, layout: &Layout, state: &mut State) -> Result<()> {
         self.load(layout)?;
         enter_flat(layout, state, self.entry);
@@ -166,6 +172,17 @@ mod tests {
             let error = Elf::parse("x", &file[..len]).unwrap_err().to_string();
             assert!(error.contains("ends inside"), "{len}: {error}");
         }
+    }
+
+    #[test]
+    fn the_entry_is_where_its_segment_was_loaded() {
+        let mut file = sample(EM_386);
+        file[24..28].copy_from_slice(&0xc010_0004u32.to_le_bytes());
+        file[60..64].copy_from_slice(&0xc010_0000u32.to_le_bytes());
+        assert_eq!(Elf::parse("x", &file).unwrap().entry(), 0x10_0004);
+        // In no segment by its linear address: it is physical already.
+        file[24..28].copy_from_slice(&0x10_0008u32.to_le_bytes());
+        assert_eq!(Elf::parse("x", &file).unwrap().entry(), 0x10_0008);
     }
 
     #[test]
