@@ -34,11 +34,9 @@ pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
     if linux::is_linux(bytes) {
         return Some(Kind::Linux);
     }
-    if multiboot::find_header(bytes).is_some() {
-        return Some(Kind::Multiboot);
-    }
+    let multiboot = multiboot::find_header(bytes).is_some();
     if elf::is_elf(bytes) {
-        return Some(Kind::Elf);
+        return Some(if multiboot { Kind::Multiboot } else { Kind::Elf });
     }
     if bytes.get(0x8001..0x8006) == Some(b"CD001") {
         return Some(Kind::Cd);
@@ -56,7 +54,8 @@ pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
     if signature && len.is_multiple_of(512) {
         return Some(if len <= 2880 * 1024 { Kind::Floppy } else { Kind::Disk });
     }
-    None
+    // After the disks: GRUB's core, which lies behind the first sector of a disk, has a multiboot header too.
+    multiboot.then_some(Kind::Multiboot)
 }
 
 /// One sentence for a file that nothing recognises.
@@ -171,6 +170,12 @@ mod tests {
         assert_eq!(details(Kind::Disk, &disk), " with one partition");
         disk[446] = 0x12;
         assert_eq!(details(Kind::Disk, &disk), "", "code where the table would be");
+        let mut grub = vec![0; 4 << 20];
+        grub[510..512].copy_from_slice(&[0x55, 0xaa]);
+        grub[1024..1036].copy_from_slice(&[2, 0xb0, 0xad, 0x1b, 0, 0, 0, 0, 0xfe, 0x4f, 0x52, 0xe4]);
+        assert_eq!(recognise(&grub), Some(Kind::Disk), "a boot loader's own header makes no kernel of its disk");
+        grub[510] = 0;
+        assert_eq!(recognise(&grub), Some(Kind::Multiboot));
         assert_eq!(recognise(b"QFI\xfb\0\0\0\x03"), Some(Kind::Qcow2));
         assert_eq!(recognise(b"\x7fELF"), Some(Kind::Elf));
     }
