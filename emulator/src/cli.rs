@@ -425,8 +425,8 @@ impl Run {
         let mut initrd = initrd;
         let mut append = self.append.as_str();
         if let Some(path) = &self.kernel {
-            let bytes = session::read_file(path)?;
             let name = path.display().to_string();
+            let bytes = crate::boot::image::unpacked(&name, session::read_file(path)?)?;
             let payload = crate::boot::image::kernel(&name, &bytes, append, initrd.take(), self.entry)?;
             say(format_args!("'{name}' is {}", payload.describe()));
             config.payload = Some(payload);

@@ -263,15 +263,25 @@ impl DriveArgs {
         initrd: Option<(String, Vec<u8>)>,
         entry: Entry,
     ) -> Result<()> {
-        let (head, len) = read_head(path)?;
+        let (mut head, mut len) = read_head(path)?;
         let name = path.display().to_string();
+        let packed = image::is_gzip(&head);
+        if packed {
+            head = image::unpacked(&name, crate::session::read_file(path)?)?;
+            len = head.len() as u64;
+        }
         let kind = image::recognise(&head, len).ok_or_else(|| image::unknown(&name, len))?;
+        if packed && !matches!(kind, Kind::Linux | Kind::Multiboot | Kind::Elf) {
+            return Err(Error::new(format!(
+                "'{name}' is a disk image that gzip compressed; unpack it with gunzip first"
+            )));
+        }
         let (what, device) = match kind {
             Kind::Linux | Kind::Multiboot | Kind::Elf => {
                 if config.payload.is_some() {
                     return Err(Error::new(format!("'{name}' is a second kernel beside --kernel; give one")));
                 }
-                let bytes = crate::session::read_file(path)?;
+                let bytes = image::unpacked(&name, crate::session::read_file(path)?)?;
                 let payload = image::kernel(&name, &bytes, append, initrd, entry)?;
                 say(format_args!("'{name}' is {}", payload.describe()));
                 config.payload = Some(payload);

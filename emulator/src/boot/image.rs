@@ -4,6 +4,7 @@ use super::{Payload, elf, linux, multiboot};
 use crate::error::{Error, Result};
 use crate::storage::format::QCOW2_MAGIC;
 use ring86_devices::floppy::Geometry;
+use std::io::Read;
 
 /// Floppy sizes in KiB with the drive type that CMOS byte 10h gives them.
 const FLOPPIES: [(u64, u8); 8] = [(160, 1), (180, 1), (320, 1), (360, 1), (720, 3), (1200, 2), (1440, 4), (2880, 5)];
@@ -56,6 +57,29 @@ pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
     }
     // After the disks: GRUB's core, which lies behind the first sector of a disk, has a multiboot header too.
     multiboot.then_some(Kind::Multiboot)
+}
+
+/// True if the bytes begin like a file compressed by gzip (RFC 1952, section 2.3.1).
+pub fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b, 8])
+}
+
+/// A kernel file as it is to be started: unpacked if gzip compressed it, as boot loaders do.
+///
+/// # Errors
+/// One sentence if it is damaged, or larger than 512 MiB when unpacked.
+pub fn unpacked(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    const LIMIT: u64 = 512 << 20;
+    if !is_gzip(&bytes) {
+        return Ok(bytes);
+    }
+    let mut out = Vec::new();
+    let read = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(LIMIT + 1).read_to_end(&mut out);
+    read.map_err(|e| Error::new(format!("'{name}' is a damaged gzip file ({e}); copy it again")))?;
+    if out.len() as u64 > LIMIT {
+        return Err(Error::new(format!("'{name}' is larger than 512 MiB when unpacked; unpack it with gunzip first")));
+    }
+    Ok(out)
 }
 
 /// One sentence for a file that nothing recognises.
@@ -178,6 +202,18 @@ mod tests {
         assert_eq!(recognise(&grub), Some(Kind::Multiboot));
         assert_eq!(recognise(b"QFI\xfb\0\0\0\x03"), Some(Kind::Qcow2));
         assert_eq!(recognise(b"\x7fELF"), Some(Kind::Elf));
+    }
+
+    #[test]
+    fn kernels_are_unpacked() {
+        let plain = b"plain".to_vec();
+        assert_eq!(unpacked("k", plain.clone()).unwrap(), plain);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &plain).unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(unpacked("k", packed.clone()).unwrap(), plain);
+        let error = unpacked("k", packed[..packed.len() - 9].to_vec()).unwrap_err().to_string();
+        assert!(error.contains("damaged gzip file"), "{error}");
     }
 
     #[test]
