@@ -2,25 +2,18 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/guest.rs"]
 mod guest;
 #[path = "support/shared_guest.rs"]
 mod shared_guest;
 
 use folder::{Ended, Folder, ring86};
+use foreign::{firmware, seabios};
 use guest::guest;
 use shared_guest::shared_guest;
 use std::fs;
-
-/// The options for SeaBIOS with its video BIOS.
-fn seabios() -> Option<Vec<String>> {
-    firmware("seabios/bios-256k.bin", "seabios/vgabios-stdvga.bin")
-}
-
-fn firmware(bios: &str, video: &str) -> Option<Vec<String>> {
-    let (bios, video) = (guest(bios)?.display().to_string(), guest(video)?.display().to_string());
-    Some(vec!["--bios".to_owned(), bios, "--vga-bios".to_owned(), video])
-}
 
 /// Runs a script on the virtual clock; it must end well.
 #[track_caller]
