@@ -161,7 +161,7 @@ mod tests {
         let mut cache = JumpCache::new();
         // The low bits are the same, and so are those of the page numbers.
         let places = [0x1000, 0x1000 + (1 << 26), 0x1000 + (2 << 26)];
-        let tags = places.map(|rip| trampoline::places(rip));
+        let tags = places.map(trampoline::places);
         assert!(tags.iter().all(|t| *t == tags[0]));
         for (n, rip) in places[..2].iter().enumerate() {
             cache.put(*rip, jump(*rip, n as u32, 0));

@@ -201,5 +201,5 @@ fn reachable(segment: Segment, linear: u32, size: u32) -> bool {
     let in_arena = linear.wrapping_sub(ARENA) < ARENA_LEN - size;
     let far = linear.wrapping_sub(LOW - MARGIN) >= TOTAL_LEN + 2 * MARGIN;
     // Nothing is mapped below 64 KiB, and the processor's own idea of the top of the address space is not asked.
-    in_arena || far && (linear < 0xF000 || linear >= 0x1_0000) && linear < 0xFFFF_0000
+    in_arena || far && !(0xF000..0x1_0000).contains(&linear) && linear < 0xFFFF_0000
 }
