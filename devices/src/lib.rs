@@ -18,6 +18,7 @@
 //! | [`dma`] | two 8237A with page registers |
 //! | [`floppy`] | 82077AA with two drives |
 //! | [`fw_cfg`] | QEMU's firmware configuration device |
+//! | [`hotplug`] | QEMU's hot-plug registers, where nothing can be plugged in |
 //! | [`ide`] | PIIX3 IDE: ATA disks, ATAPI CD-ROM, bus master |
 //! | [`net`] | NE2000 on ISA and PCI, RTL8139C+ |
 //! | [`pci`] | mechanism #1, 440FX, PIIX3 bridge, PIIX4 power management, expansion ROMs |
@@ -38,6 +39,7 @@ pub mod dma;
 pub mod floppy;
 pub mod fw_cfg;
 pub mod game_port;
+pub mod hotplug;
 pub mod hpet;
 pub mod i8042;
 pub mod ide;

@@ -22,6 +22,7 @@ use ring86_devices::dma::DmaPair;
 use ring86_devices::floppy::FloppyController;
 use ring86_devices::fw_cfg::{self, FwCfg};
 use ring86_devices::game_port::GamePort;
+use ring86_devices::hotplug::{self, HotPlug};
 use ring86_devices::i8042::{self, Controller};
 use ring86_devices::ide::IdeController;
 use ring86_devices::net::dp8390::{Ne2000, Rtl8029};
@@ -396,6 +397,9 @@ impl Board {
         if firmware.is_some() {
             let (first, last) = foreign::DEBUG_PORTS;
             board.add("firmware's console", &console, |_, _| {}, &[first..=last]);
+            let (slots, processors, events) = (hotplug::SLOTS, hotplug::PROCESSORS, hotplug::EVENTS);
+            let ports = [slots..=slots + 15, processors..=processors + 31, events..=events + 3];
+            board.add("hot-plug registers", &Shared::new(HotPlug::new()), |c, _| c.reset(), &ports);
         }
         for (_, rom) in &roms {
             board.pure_reset(rom, |rom, _| rom.reset());

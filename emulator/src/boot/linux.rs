@@ -51,6 +51,8 @@ const HEAP_END: u64 = 0xe000;
 const CMDLINE: u64 = SETUP + HEAP_END;
 /// Most bytes of a command line with its terminator, so that it ends below the EBDA.
 const CMDLINE_ROOM: u64 = EBDA - CMDLINE;
+/// What firmware may keep at the end of memory, such as ACPI tables: SeaBIOS takes 256 KiB at most.
+const FIRMWARE: u64 = 256 << 10;
 /// The loader type for "undefined".
 const LOADER: u8 = 0xff;
 
@@ -177,11 +179,12 @@ impl Linux {
         }
     }
 
-    /// Where the initial RAM disk goes: as high as the kernel allows, on a page of its own.
+    /// Where the initial RAM disk goes: as high as the kernel allows, on a page of its own, below what firmware keeps at
+    /// the memory's end.
     fn place_initrd(&self, layout: &Layout, kernel_at: u64) -> Result<u64> {
         let Some((name, bytes)) = &self.initrd else { return Ok(0) };
         let max = if self.version >= 0x203 { u64::from(self.field32(header::INITRD_ADDR_MAX)) } else { 0x37ff_ffff };
-        let end = layout.low_end().min(max.saturating_add(1));
+        let end = layout.low_end().saturating_sub(FIRMWARE).min(max.saturating_add(1));
         let room = u64::from(self.field32(header::INIT_SIZE)).max(self.kernel.len() as u64);
         let at = end.saturating_sub(bytes.len() as u64) & !0xfff;
         if at < kernel_at + room {
