@@ -144,7 +144,7 @@ fn installer(name: &str, firmware: &[String], append: &str, script: &str) -> Opt
     let (kernel, initrd) = (kernel.display().to_string(), initrd.display().to_string());
     let folder = Folder::new(name);
     let append = format!("nomodeset quiet {append}");
-    let mut args = vec!["--clock", "virtual", "-m", "384M", "--net", "none", "--kernel", &kernel, "--initrd", &initrd];
+    let mut args = vec!["--clock", "virtual", "-m", "768M", "--net", "none", "--kernel", &kernel, "--initrd", &initrd];
     args.extend(["--append", &append]);
     args.extend(firmware.iter().map(String::as_str));
     let ended = run(&folder, script, &args);
@@ -153,7 +153,7 @@ fn installer(name: &str, firmware: &[String], append: &str, script: &str) -> Opt
 
 fn installer_in_text(name: &str, firmware: &[String]) {
     let script = "timeout 300\nwait-screen 'Select a language'\nwait-screen '<Tab> moves'\nkey home down\nsleep 1\nscreen\n\
-                  key down down enter\nwait-screen 'Select your location'\nscreen\nscreenshot last.png\n";
+                  key down down enter\nwait-screen opholdssted\nscreen\nscreenshot last.png\n";
     let Some((folder, ended)) = installer(name, firmware, "vga=normal fb=false", script) else { return };
     pictures::keep(&folder, "last.png", name);
     for line in ["No localization", "Dansk"] {

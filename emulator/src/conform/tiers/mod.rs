@@ -67,7 +67,7 @@ pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Re
     Ok(tests)
 }
 
-/// Runs the case of a line `tiers=FAMILY seed=S case=N` again, with `less=`, after what [`smaller`] takes away: what
+/// Runs the case of a line `tiers=FAMILY seed=S case=N` again, with `less=`, after what `smaller` takes away: what
 /// differs, empty if nothing does, and the case in words.
 ///
 /// # Errors
