@@ -354,10 +354,10 @@ mod tests {
             let mut s = State::reset(Model::Max);
             k.start(&l, &mut s).unwrap();
             assert_eq!(read32(&l, HIGH), 0x9090_9090);
-            assert_eq!(read32(&l, SETUP + header::RAMDISK_IMAGE as u64), 0x3f_f000);
+            assert_eq!(read32(&l, SETUP + header::RAMDISK_IMAGE as u64), 0x3b_f000);
             assert_eq!(read32(&l, SETUP + header::RAMDISK_SIZE as u64), 100);
             assert_eq!(u64::from(read32(&l, SETUP + header::CMD_LINE_PTR as u64)), CMDLINE);
-            assert_eq!(read32(&l, 0x3f_f000), 0x0505_0505);
+            assert_eq!(read32(&l, 0x3b_f000), 0x0505_0505);
             assert_eq!(read32(&l, CMDLINE), u32::from_le_bytes(*b"cons"));
             if entry == Entry::Real {
                 assert_eq!((s.segs[1].selector, s.rip, s.segs[2].selector), (0x9020, 0, 0x9000));
