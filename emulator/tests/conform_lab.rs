@@ -183,7 +183,8 @@ fn slurm_runs_the_shards_of_the_document() {
     assert!(output.status.success(), "{err}{}", String::from_utf8_lossy(&output.stdout));
     let path = folder.0.join("whole/results.jsonl");
     let whole = Results::parse("whole", &fs::read_to_string(path).expect("a report")).expect("a whole report");
-    assert_eq!(whole.shards, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    // Four parts that are complete stand for the whole.
+    assert_eq!(whole.shards, [(1, 1)]);
     assert!(whole.is_clean() && whole.totals().cases > 10_000, "{:?}", whole.totals());
 }
 
