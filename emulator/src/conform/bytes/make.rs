@@ -149,6 +149,10 @@ fn run(case: &Case, instruction: &Instruction, len: usize) -> Asked {
     if loads || matches!(mnemonic, M::Lds | M::Les | M::Lgs) {
         return Asked::No("a selector of chance would be loaded");
     }
+    let bits = matches!(mnemonic, M::Bt | M::Bts | M::Btr | M::Btc) && instruction.op0_kind() == OpKind::Memory;
+    if bits && instruction.op1_kind() == OpKind::Register {
+        return Asked::No("a bit of chance, up to 256 MiB from the operand");
+    }
     if mnemonic == M::Ret || instruction.is_jmp_near_indirect() || instruction.is_call_near_indirect() {
         return Asked::No("goes to a place of chance");
     }
