@@ -131,11 +131,15 @@ fn undefined_length(bytes: &[u8], bits: u32) -> Option<usize> {
     };
     let (modrm, immediate) = match opcode {
         0x0f => match rest.next()? {
-            0x38 => (rest.next().map(|_| true)?, 0),
-            0x3a => (rest.next().map(|_| true)?, 1),
-            // Unassigned, without a ModRM byte; GETSEC and EMMS with a prefix that they do not have.
-            0x04 | 0x0a | 0x0c | 0x24..=0x27 | 0x36 | 0x39 | 0x3b..=0x3f | 0x7a | 0x7b | 0xa6 | 0xa7 => (false, 0),
-            0x37 | 0x77 => (false, 0),
+            map @ (0x38 | 0x3a) => {
+                // The third byte of the opcode.
+                rest.next()?;
+                (true, usize::from(map == 0x3a))
+            }
+            // Unassigned, without a ModRM byte; 37h and 77h, GETSEC and EMMS, with a prefix that they do not have.
+            0x04 | 0x0a | 0x0c | 0x24..=0x27 | 0x36 | 0x37 | 0x39 | 0x3b..=0x3f | 0x77 | 0x7a | 0x7b | 0xa6 | 0xa7 => {
+                (false, 0)
+            }
             0x70..=0x73 | 0xa4 | 0xac | 0xba | 0xc2 | 0xc4..=0xc6 => (true, 1),
             _ => (true, 0),
         },
