@@ -3,7 +3,9 @@
 use super::{Case, End, MOST};
 use crate::conform::address::{Anchor, explicit_operand, linear_address, string_operands};
 use crate::conform::generate::is_near_branch;
-use crate::conform::layout::{ARENA, ARENA_LEN, CODE, Environment, HARNESS_LEN, LOW, Segment, TOTAL_LEN, seg};
+use crate::conform::layout::{
+    ABSENT_PAGE, ARENA, ARENA_LEN, CODE, Environment, HARNESS_LEN, LOW, READ_ONLY_PAGE, Segment, TOTAL_LEN, seg,
+};
 use crate::conform::templates::{NOT_CLAIMED, excluded};
 use crate::conform::values::Random;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -182,7 +184,10 @@ fn run(case: &Case, instruction: &Instruction, len: usize) -> Asked {
         if operand.size >= 16 && linear & 15 != 0 && last > u64::from(segment.range().1) {
             return Asked::No("misaligned and beyond a limit: which comes first is not specified");
         }
-        if operand.size > 16 && linear.wrapping_sub(ARENA) >= ARENA_LEN {
+        let begin = linear.wrapping_sub(ARENA);
+        let end = begin.wrapping_add(operand.size - 1);
+        let refused = begin >> 12 <= READ_ONLY_PAGE && end >> 12 >= ABSENT_PAGE;
+        if operand.size > 16 && (begin >= ARENA_LEN || refused) {
             return Asked::No("which part of a long operand faults is not specified");
         }
         if operand.segment == seg::CS && segments[seg::CS].limit != u32::MAX {
