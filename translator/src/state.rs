@@ -161,7 +161,7 @@ pub mod mode {
     pub const SSE: u32 = 1 << 6;
     /// Data accesses go through the checked path: alignment checks or data breakpoints are on.
     pub const CHECKED: u32 = 1 << 7;
-    /// Bit 8 + n: segment register n is flat (base 0, limit 4 GiB - 1, readable, writable unless CS).
+    /// Bit 8 + n: segment register n is flat (base 0, limit 4 GiB - 1, readable, and writable unless it is CS).
     pub const FLAT: u32 = 1 << 8;
     /// WAIT needs a #NM check (CR0.TS and CR0.MP both set).
     pub const WAIT_NM: u32 = 1 << 14;
@@ -590,7 +590,10 @@ impl State {
     pub(crate) fn update_segment(&mut self, n: SegReg) {
         let s = &self.segs[n as usize];
         let bit = mode::FLAT << n as u32;
-        self.mode = if s.is_flat() { self.mode | bit } else { self.mode & !bit };
+        // Compiled code tells by the register alone whether it may write: code that a data segment register was
+        // loaded with, which cannot be written (SDM vol. 3, 3.4.5.1), takes the checked way.
+        let flat = s.is_flat() && (n == SegReg::Cs || s.attr & attr::CODE == 0);
+        self.mode = if flat { self.mode | bit } else { self.mode & !bit };
         match n {
             SegReg::Cs => self.mode = if s.big() { self.mode | mode::CODE32 } else { self.mode & !mode::CODE32 },
             SegReg::Ss => self.mode = if s.big() { self.mode | mode::STACK32 } else { self.mode & !mode::STACK32 },

@@ -268,6 +268,19 @@ mod tests {
         assert_eq!(r.cpu.state.segs[3].selector, sel::CODE0);
     }
 
+    /// Flat as it may be, a code segment can only be read through DS (SDM vol. 3, 3.4.5.1).
+    #[test]
+    fn code_in_a_data_segment_register_is_not_written() {
+        let mut r = Rig::protected(Model::Max);
+        r.run(|c, b| c.load_seg(b, SegReg::Ds, sel::CODE0)).unwrap();
+        // MOV ECX, [3000h]; MOV [3000h], EAX
+        r.cpu.mem.dma_write(0x100, &[0x8b, 0x0d, 0, 0x30, 0, 0, 0xa3, 0, 0x30, 0, 0]);
+        (r.cpu.state.rip, r.cpu.intercept) = (0x100, true);
+        let exit = r.cpu.run(&mut crate::bus::NullBus, 2);
+        assert!(matches!(exit, crate::Exit::Exception(f) if f == Fault::gp(0)), "{exit:?}");
+        assert_eq!(r.cpu.state.rip, 0x106);
+    }
+
     #[test]
     fn loading_sets_the_accessed_bit() {
         let mut r = Rig::protected(Model::Max);
