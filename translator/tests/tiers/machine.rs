@@ -6,6 +6,7 @@ use ring86_translator::engine::{Config, Mmu, TierStats};
 use ring86_translator::state::{Fpu, Segment, TableReg, attr, cr, eflags, slot};
 use ring86_translator::{Bus, Cpu, Exit, Memory, Model, Pins, pins};
 use std::sync::Arc;
+use std::time::Duration;
 
 const RAM: usize = 0x4_0000;
 /// Where handlers put what, and the list of places that they resume at.
@@ -472,6 +473,8 @@ pub struct Seen {
 /// One processor in one tier.
 pub struct Machine {
     pub name: &'static str,
+    /// Regions are compiled beside the program.
+    background: bool,
     cpu: Cpu,
     bus: Devices,
 }
@@ -504,7 +507,8 @@ impl Machine {
         if let Some(c) = config {
             cpu.enable_translator(c).expect("a host with a code generator");
         }
-        Machine { name, cpu, bus: Devices { mem, pins, base: 0, code: 0, seen: Vec::new(), hash: 0 } }
+        let background = config.is_some_and(|c| !c.synchronous);
+        Machine { name, background, cpu, bus: Devices { mem, pins, base: 0, code: 0, seen: Vec::new(), hash: 0 } }
     }
 
     pub fn stats(&self) -> TierStats {
@@ -551,6 +555,10 @@ impl Machine {
 
     fn slice(&mut self, n: u64, event: &Event, places: &[u32]) -> (Seen, bool) {
         let exit = self.cpu.run(&mut self.bus, n);
+        if self.background {
+            // A program of some hundred instructions would be over before its first region is there.
+            std::thread::sleep(Duration::from_micros(300));
+        }
         let seen = self.seen(&exit);
         let s = &mut self.cpu.state;
         let goes_on = match exit {
