@@ -145,8 +145,39 @@ pub struct Frame {
     pub bus: usize,
     /// Code that brings floating-point state home; 0 where there is none.
     pub settle: usize,
+    /// Host address of the CPU's pins, a 32-bit word.
+    pub pins: usize,
+    /// `left` at the last STI that compiled code has made by itself; `i64::MIN` for none.
+    pub sti_left: i64,
     /// Segments in encoding order.
     pub segs: [Bounds; 6],
+    /// What the segment registers were loaded from.
+    pub loaded_segs: [Loaded; 6],
+}
+
+/// The descriptor that a data segment register was loaded from, as it was in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Loaded {
+    /// The selector; [`Loaded::NONE`] if the next load has to look.
+    pub selector: u32,
+    /// Linear address of the descriptor, which does not cross into another page.
+    pub at: u32,
+    /// Its eight bytes.
+    pub descriptor: u64,
+    /// What the register got.
+    pub segment: Segment,
+}
+
+impl Loaded {
+    /// No selector has this value.
+    pub const NONE: u32 = u32::MAX;
+}
+
+impl Default for Loaded {
+    fn default() -> Self {
+        Loaded { selector: Loaded::NONE, at: 0, descriptor: 0, segment: Segment::default() }
+    }
 }
 
 impl State {
@@ -226,6 +257,14 @@ impl State {
     pub(crate) fn update_bounds(&mut self, n: SegReg) {
         let checks_rights = self.cr0 & crate::state::cr::PE != 0 && self.sys_flags & eflags::VM == 0;
         self.frame.segs[n as usize] = bounds(&self.segs[n as usize], checks_rights);
+        if self.frame.loaded_segs[n as usize].segment != self.segs[n as usize] {
+            self.frame.loaded_segs[n as usize] = Loaded::default();
+        }
+    }
+
+    /// A descriptor table has moved: the next load of any segment register looks its descriptor up.
+    pub(crate) fn forget_descriptors(&mut self) {
+        self.frame.loaded_segs = [Loaded::default(); 6];
     }
 }
 

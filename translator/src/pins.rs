@@ -47,6 +47,10 @@ impl Pins {
     pub fn get(&self) -> u32 {
         self.lines.load(Ordering::Relaxed)
     }
+    /// Host address of the word that [`Pins::get`] reads, for compiled code.
+    pub(crate) fn address(&self) -> usize {
+        self.lines.as_ptr() as usize
+    }
     /// Drives the A20 gate: `true` lets address bit 20 through.
     pub fn set_a20(&self, enabled: bool) {
         if self.a20.swap(u32::from(enabled), Ordering::AcqRel) != u32::from(enabled) {

@@ -1,5 +1,5 @@
-//! Guests that are hard on a translator: data beside code, stack beside code, code that is rewritten for ever, code
-//! without end.
+//! Guests that are hard on a translator: data beside code, stack beside code, descriptors that change under the segment
+//! registers, code that is rewritten for ever, code without end.
 //!
 //! `RING86_BLOCKS` is the number of pieces of code that the last of them makes: with ten million, in a release build,
 //! `RING86_BLOCKS=10000000 cargo test --release -p ring86-translator --test code_pages -- --nocapture`.
@@ -100,6 +100,51 @@ fn run(config: Option<Config>, program: impl Fn(&mut CodeAssembler) -> Result<()
 fn both_mmus() -> [Config; 2] {
     let base = Config { synchronous: true, ..Config::default() };
     [base, Config { mmu: Mmu::Table, ..base }]
+}
+
+/// Compiled code loads a segment register without the host as long as its descriptor is the one it was loaded from.
+#[test]
+fn a_segment_is_loaded_anew_when_its_descriptor_or_its_table_has_changed() {
+    const GDT: u32 = 0x8000;
+    const OTHER: u32 = 0x8040;
+    let program = |a: &mut CodeAssembler| {
+        let (mut again, mut kept, mut same) = (a.create_label(), a.create_label(), a.create_label());
+        // Selector 18h: data at 0, and in the other table at 2000h.
+        for (table, base) in [(GDT, 0u32), (OTHER, 0x2000)] {
+            a.mov(dword_ptr(table + 0x18), (base << 16 | 0xffff) as i32)?;
+            a.mov(dword_ptr(table + 0x1c), 0x00cf_9300)?;
+            a.mov(word_ptr(table + 0x20), 0x1f)?;
+            a.mov(dword_ptr(table + 0x22), table as i32)?;
+        }
+        a.lgdt(fword_ptr(GDT + 0x20))?;
+        for (at, value) in [(0xa000, 1), (0xb000, 0x100), (0xc000, 0x1_0000)] {
+            a.mov(dword_ptr(at), value)?;
+        }
+        a.mov(ecx, 300)?;
+        a.xor(ebx, ebx)?;
+        a.set_label(&mut again)?;
+        a.mov(eax, 0x18)?;
+        a.mov(es, eax)?;
+        a.add(ebx, dword_ptr(0xa000).es())?;
+        a.cmp(ecx, 201)?;
+        a.jne(kept)?;
+        a.mov(word_ptr(GDT + 0x1a), 0x1000)?;
+        a.set_label(&mut kept)?;
+        a.cmp(ecx, 101)?;
+        a.jne(same)?;
+        a.lgdt(fword_ptr(OTHER + 0x20))?;
+        a.set_label(&mut same)?;
+        a.dec(ecx)?;
+        a.jne(again)?;
+        a.hlt()
+    };
+    let configs =
+        both_mmus().into_iter().flat_map(|c| [true, false].map(|q| Config { quick_first: q, threshold: 3, ..c }));
+    for config in std::iter::once(None).chain(configs.map(Some)) {
+        let ran = run(config, program);
+        assert_eq!(ran.gpr(slot::RBX), 100 + 100 * 0x100 + 100 * 0x1_0000, "{config:?}");
+        assert!(config.is_none() || ran.stats().retired > 500, "{:?}", ran.stats());
+    }
 }
 
 /// Enough to make compilation small beside it.

@@ -181,6 +181,8 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     cpu.show_view();
     cpu.state.frame.ram = cpu.mem.ram().as_ptr() as usize;
     cpu.state.frame.chunks = cpu.mem.chunks_address();
+    cpu.state.frame.pins = cpu.pins.address();
+    cpu.state.frame.sti_left = i64::MIN;
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = true;
     e.end = end;
@@ -208,6 +210,12 @@ pub(super) fn run(cpu: &mut Cpu, bus: &mut dyn Bus, jump: &Jump, end: u64) -> Re
     cpu.state.resolve_flags();
     let left = cpu.state.frame.left - i64::from(done);
     cpu.retired = end.saturating_sub(left.max(0) as u64);
+    let sti_left = std::mem::replace(&mut cpu.state.frame.sti_left, i64::MIN);
+    if sti_left != i64::MIN {
+        // The later one counts if calls have made others.
+        let until = end.saturating_sub(sti_left.max(0) as u64) + 1;
+        cpu.sti_until = if cpu.sti_until == u64::MAX { until } else { until.max(cpu.sti_until) };
+    }
     let Some(e) = &mut cpu.engine else { return Ok(exit::DONE) };
     e.running = false;
     e.bury();

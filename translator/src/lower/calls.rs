@@ -6,11 +6,11 @@ use crate::helpers::Helper;
 use crate::ir::{Op, print};
 use crate::lift::vector::VecOp;
 use crate::lift::x87::FpuOp;
-use crate::state::{Segment, State, eflags, mode, slot};
+use crate::state::{State, slot};
 use core::mem::offset_of;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::types::{I8, I32, I64};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 
 /// What a host call does to the registers and flags that compiled code holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,7 @@ pub(super) fn reach(op: &Op) -> Option<Reach> {
             | Helper::MovFromCr
             | Helper::MovFromDr
             | Helper::LoadSeg
+            | Helper::Pushf
             | Helper::Sti
             | Helper::SsShadow => Reach::Operands,
             _ => Reach::All,
@@ -71,34 +72,6 @@ impl Lowerer<'_, '_> {
         self.b.inst_results(call)[0]
     }
 
-    /// The hypervisor calls whose rewrite is a few instructions. False for all others.
-    pub(super) fn inline_call(&mut self, op: &Op) -> bool {
-        let Op::Call { helper, dst, imm, .. } = *op else { return false };
-        let flags = offset_of!(State, sys_flags);
-        match helper {
-            Helper::SetDf => {
-                let old = self.state_load(I32, flags);
-                let new = match imm {
-                    0 => self.b.ins().band_imm_u(old, i64::from(!eflags::DF)),
-                    _ => self.b.ins().bor_imm_u(old, i64::from(eflags::DF)),
-                };
-                self.state_store(new, flags);
-            }
-            Helper::Cli if self.plan.mode & mode::IOPL_OK != 0 => {
-                let old = self.state_load(I32, flags);
-                let new = self.b.ins().band_imm_u(old, i64::from(!eflags::IF));
-                self.state_store(new, flags);
-            }
-            Helper::ReadSeg => {
-                let at = offset_of!(State, segs) + crate::helpers::seg(imm) as usize * size_of::<Segment>();
-                let v = self.state_load(I16, at + offset_of!(Segment, selector));
-                self.p(dst.max(slot::TEMP), v);
-            }
-            _ => return false,
-        }
-        true
-    }
-
     /// Lowers `op` to a call of the interpreter's own code for it.
     pub(super) fn call_op(&mut self, op: &Op, reach: Reach) {
         let address = self.kept.keep(*op);
@@ -121,6 +94,10 @@ impl Lowerer<'_, '_> {
             self.spill_flags(fl);
             self.fl = Fl::Memory;
         } else {
+            if matches!(op, Op::Call { helper: Helper::Pushf, .. }) {
+                let fl = self.fl;
+                self.spill_flags(fl);
+            }
             for s in operands(op) {
                 if s < 8 && self.dirty >> s & 1 != 0 {
                     let v = self.raw(s);
@@ -139,21 +116,26 @@ impl Lowerer<'_, '_> {
             let rip = self.rip(self.plan.blocks[self.block].delta);
             self.state_store(rip, offset_of!(State, rip));
         }
+        // What the cold code needs is made before the ways part.
+        let out = if reach == Reach::All { self.exit_before_owned() } else { self.exit_before(Kind::Fault) };
+        let short = self.short_way(op);
         let at = self.b.ins().iconst(I64, address as i64);
         let st = self.st;
         let status = self.call_host(self.host.operation, &[st, at]);
         let fault = self.b.ins().icmp_imm_u(IntCC::Equal, status, i64::from(exit::FAULT));
         let go = self.b.create_block();
+        self.b.ins().brif(fault, out, &[], go, &[]);
+        self.enter(go);
+        let mut stop = self.b.ins().icmp_imm_u(IntCC::Equal, status, i64::from(exit::STOP));
+        if let Some(done) = short {
+            self.b.ins().jump(done, &[BlockArg::Value(stop)]);
+            self.enter(done);
+            stop = self.b.block_params(done)[0];
+        }
         if reach == Reach::All {
             // The state is the helper's: only the place and the count are ours.
             self.reload();
-            let out = self.exit_before_owned();
-            self.b.ins().brif(fault, out, &[], go, &[]);
-        } else {
-            let out = self.exit_before(Kind::Fault);
-            self.b.ins().brif(fault, out, &[], go, &[]);
         }
-        self.enter(go);
         if reach == Reach::Flags {
             self.fl = Fl::Memory;
         }
@@ -174,7 +156,6 @@ impl Lowerer<'_, '_> {
         self.checked.clear();
         self.rmw = None;
         self.miss = None;
-        let stop = self.b.ins().icmp_imm_u(IntCC::Equal, status, i64::from(exit::STOP));
         self.stop = Some(match self.stop {
             Some(other) => self.b.ins().bor(other, stop),
             None => stop,

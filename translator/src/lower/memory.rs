@@ -114,6 +114,7 @@ pub(super) fn touches(op: &Op) -> bool {
             | Op::LoadV { .. }
             | Op::StoreV { .. }
     ) || super::string::element(op).is_some()
+        || super::privileged::reloads_segment(op)
 }
 
 /// A memory operation's operand, its size, and whether it needs to write.

@@ -15,6 +15,7 @@ mod flags;
 mod int;
 mod memory;
 mod order;
+mod privileged;
 pub mod resume;
 mod string;
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl Lowerer<'_, '_> {
     }
 
     /// Host address of an access that the window or the table permits; otherwise on to `other`.
-    fn permitted(&mut self, addr: Value, size: u32, write: bool, other: Block) -> Value {
+    pub(super) fn permitted(&mut self, addr: Value, size: u32, write: bool, other: Block) -> Value {
         if self.mmu == Mmu::Table {
             let need = if write { shadow::W } else { shadow::R };
             return self.through_table(addr, size, need | shadow::IO, need, other).0;

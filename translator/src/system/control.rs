@@ -189,6 +189,7 @@ impl Cpu {
     /// LGDT.
     pub(crate) fn lgdt(&mut self, bus: &mut dyn Bus, seg: SegReg, off: u64, osize: u8) -> Res<()> {
         self.state.gdtr = self.read_table(bus, seg, off, osize)?;
+        self.state.forget_descriptors();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::descriptor::{Descriptor, code, is_null, kind, rpl};
 use crate::bus::Bus;
 use crate::cpu::Cpu;
 use crate::fault::{Fault, Res};
+use crate::frame::Loaded;
 use crate::state::{SegReg, Segment, attr, cr};
 
 /// Attributes of every segment register in virtual-8086 mode: a writable data segment of DPL 3.
@@ -76,6 +77,7 @@ impl Cpu {
 
     /// Loads a segment register other than CS (MOV, POP, LDS and the like). On the 8086 CS too.
     pub(crate) fn load_seg(&mut self, bus: &mut dyn Bus, seg: SegReg, sel: u16) -> Res<()> {
+        let mut loaded = Loaded::default();
         let new = if !self.state.protected() {
             self.real_segment(seg, sel)
         } else if seg == SegReg::Ss {
@@ -87,6 +89,14 @@ impl Cpu {
         } else {
             let mut d = self.data_descriptor(bus, sel, self.state.cpl, Fault::gp, 0)?;
             self.mark_accessed(bus, &mut d)?;
+            if d.at & 0xfff <= 0xff8 {
+                let descriptor = u64::from(d.hi) << 32 | u64::from(d.lo);
+                loaded = Loaded { selector: sel.into(), at: d.at as u32, descriptor, segment: d.segment() };
+                if self.state.frame.loaded_segs[seg as usize] == loaded {
+                    // Compiled code has looked for it in vain, since the table's page is not in the window.
+                    self.shadow.window_miss(0, d.at, 8, false);
+                }
+            }
             d.segment()
         };
         let old = std::mem::replace(&mut self.state.segs[seg as usize], new);
@@ -96,6 +106,7 @@ impl Cpu {
         } else if (old.base, old.limit, old.attr) != (new.base, new.limit, new.attr) {
             self.state.update_segment(seg);
         }
+        self.state.frame.loaded_segs[seg as usize] = loaded;
         Ok(())
     }
 
@@ -113,6 +124,7 @@ impl Cpu {
         self.require_protected()?;
         self.require_cpl0()?;
         self.state.ldtr = self.ldt_segment(bus, sel, Fault::gp, Fault::np, 0)?;
+        self.state.forget_descriptors();
         Ok(())
     }
 

@@ -780,9 +780,9 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Interrupt flag and shadows.
+    /// Interrupt flag and shadows; segments that are loaded again, with their descriptors as they were or not.
     fn shadows(&mut self) {
-        match self.r.below(8) {
+        match self.r.below(12) {
             0 | 1 => self.put(&[0xfb]),
             2 => self.put(&[0xfa]),
             3 => self.put(&[0x16, 0x17]),
@@ -797,7 +797,29 @@ impl<'a> Generator<'a> {
                 let p = self.port();
                 self.put(&[0xe6, p]);
             }
-            _ => self.put(&[0xfb, 0xf4]),
+            7 => self.put(&[0xfb, 0xf4]),
+            8 | 9 => {
+                // mov eax, selector; mov ds, es, fs or gs, ax; now and then twice
+                let selector = self.r.pick(&[0x10, 0x10, 0x10, 0x23, 0x20, 8, 0x49, 0]);
+                let seg = self.r.pick(&[0xd8, 0xc0, 0xe0, 0xe8]);
+                self.put(&[0xb8]);
+                self.imm(selector);
+                self.put(&[0x8e, seg]);
+                if self.r.chance(2) {
+                    self.put(&[0x8e, seg]);
+                }
+            }
+            10 => self.put(&[0x9c, 0x9d]),
+            _ => {
+                // Access rights of a descriptor.
+                let selector = self.r.pick(&[0x10, 0x20, 0x48]);
+                let rights = self.r.pick(&[0x93, 0x93, 0xf3, 0xf2, 0x91, 0x13, 0x9b]);
+                if self.wide {
+                    self.put(&[0xc6, 0x05]);
+                    self.put(&(0x505u32 + selector).to_le_bytes());
+                    self.put(&[rights]);
+                }
+            }
         }
     }
 }
