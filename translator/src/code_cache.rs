@@ -4,6 +4,7 @@
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 
 /// Regions begin at multiples of this: a cache line.
@@ -18,8 +19,11 @@ pub struct Piece {
 
 /// The cache.
 pub struct CodeCache {
+    file: File,
     write: MmapRaw,
     run: Mmap,
+    /// New code may lie where other code has been run before.
+    reuses: bool,
     /// Free ranges by offset.
     free: BTreeMap<usize, usize>,
     used: usize,
@@ -34,9 +38,10 @@ impl CodeCache {
         let size = size.next_multiple_of(1 << 16);
         let file = crate::mmu::ram::memory_file(c"ring86-code", size)?;
         let write = MmapOptions::new().len(size).map_raw(&file)?;
-        // SAFETY: the file is ours alone and never shrinks; its bytes change only in pieces that are not being run.
-        let run = unsafe { MmapOptions::new().len(size).map_exec(&file)? };
-        Ok(CodeCache { write, run, free: BTreeMap::from([(0, size)]), used: 0 })
+        let run = executable(&file, size)?;
+        let mut cache = CodeCache { file, write, run, reuses: true, free: BTreeMap::from([(0, size)]), used: 0 };
+        cache.reuses = sees_new_code(&mut cache);
+        Ok(cache)
     }
 
     /// Bytes in use.
@@ -70,6 +75,12 @@ impl CodeCache {
     pub fn free(&mut self, piece: Piece) {
         let (mut offset, mut len) = (piece.offset, piece.len);
         self.used -= len;
+        if !self.reuses {
+            if self.used == 0 {
+                self.renew();
+            }
+            return;
+        }
         if let Some((&before, &room)) = self.free.range(..offset).next_back()
             && before + room == offset
         {
@@ -81,6 +92,48 @@ impl CodeCache {
         }
         self.free.insert(offset, len);
     }
+
+    /// The whole room again, at addresses where nothing has been run. Without it there is no more room for code.
+    fn renew(&mut self) {
+        let size = self.run.len();
+        if let Ok(run) = executable(&self.file, size) {
+            self.run = run;
+            self.free = BTreeMap::from([(0, size)]);
+        }
+    }
+}
+
+fn executable(file: &File, size: usize) -> io::Result<Mmap> {
+    // SAFETY: the file is the cache's alone and never shrinks; its bytes change only in pieces that are not being run.
+    unsafe { MmapOptions::new().len(size).map_exec(file) }
+}
+
+/// Whether this host runs what has been written last, once told. Emulators of such hosts may keep what they made of the
+/// first code at an address, since it was overwritten by way of another one (QEMU before 8.1 in user mode).
+#[cfg(target_arch = "aarch64")]
+fn sees_new_code(cache: &mut CodeCache) -> bool {
+    let mut answers = [1u32, 2].map(|n| {
+        // MOV W0, #n; RET
+        let words = [0x5280_0000 | n << 5, 0xd65f_03c0];
+        let Some(piece) = cache.insert(&words.map(u32::to_le_bytes).concat()) else { return 0 };
+        // SAFETY: the two instructions are a function of this type.
+        let f = unsafe { std::mem::transmute::<usize, extern "C" fn() -> u32>(cache.address(&piece)) };
+        let answer = f();
+        cache.free(piece);
+        answer
+    });
+    answers.sort_unstable();
+    let sees = answers == [1, 2];
+    if !sees {
+        cache.renew();
+    }
+    sees
+}
+
+/// x86 processors see it by themselves (SDM vol. 3, 11.6); of other hosts we do not know.
+#[cfg(not(target_arch = "aarch64"))]
+fn sees_new_code(_: &mut CodeCache) -> bool {
+    cfg!(target_arch = "x86_64")
 }
 
 /// Makes new code visible to instruction fetch; x86 hosts need nothing.
@@ -102,6 +155,7 @@ mod tests {
     #[test]
     fn pieces_come_and_go() {
         let mut c = CodeCache::new(1 << 16).expect("memory");
+        c.reuses = true;
         let a = c.insert(&[0x90; 100]).expect("room");
         let b = c.insert(&[0xc3; 64]).expect("room");
         assert_eq!(c.address(&b) - c.address(&a), 128);
@@ -117,6 +171,22 @@ mod tests {
         assert_eq!(c.used(), 0);
         assert_eq!(c.free.len(), 1);
         assert!(c.insert(&vec![0; 1 << 16]).is_some());
+    }
+
+    #[test]
+    fn a_host_that_keeps_old_code_gets_new_addresses() {
+        let mut c = CodeCache::new(1 << 16).expect("memory");
+        c.reuses = false;
+        let a = c.insert(&[0x90; 100]).expect("room");
+        let b = c.insert(&[0x90; 100]).expect("room");
+        let (first, base) = (c.address(&a), c.run.as_ptr());
+        c.free(a);
+        let again = c.insert(&[0xc3; 100]).expect("room");
+        assert_ne!(c.address(&again), first);
+        c.free(again);
+        c.free(b);
+        assert_ne!(c.run.as_ptr(), base);
+        assert!(c.insert(&vec![0; 1 << 16]).is_some(), "all of it is free again");
     }
 
     #[test]
