@@ -35,8 +35,10 @@ mod absent {
     use super::Lost;
     use crate::conform::layout::{Placement, Shape};
 
-    /// The judge that this host does not have.
-    pub enum Oracle {}
+    /// The judge that this host does not have: there is never one.
+    pub struct Oracle {
+        never: std::convert::Infallible,
+    }
 
     impl Oracle {
         /// Says that the judge is absent.
@@ -46,37 +48,37 @@ mod absent {
 
         /// See the Linux version.
         pub fn load(&mut self, _placement: Placement, _shape: Shape, _instruction: &[u8]) {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn load_bytes(&mut self, _placement: Placement, _shape: Shape) {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn input(&mut self) -> &mut [u8] {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn input_ref(&self, _range: std::ops::Range<usize>) -> &[u8] {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn output(&self) -> &[u8] {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn arena(&mut self) -> &mut [u8] {
-            match *self {}
+            match self.never {}
         }
 
         /// See the Linux version.
         pub fn run(&mut self, _count: usize) -> Result<(), Lost> {
-            match *self {}
+            match self.never {}
         }
     }
 }
