@@ -1020,11 +1020,16 @@ mod tests {
     }
 
     /// Runs one of these tests by itself, as its own process with `RING86_WINDOW_CHILD` set; how it ended and what it
-    /// said.
+    /// said. `RING86_RUNNER` names what runs programs of this kind on a host of another one (`tools/cross`).
     fn child(test: &str) -> (Option<i32>, String) {
         use std::os::unix::process::ExitStatusExt;
         let name = format!("mmu::window::tests::{test}");
-        let out = std::process::Command::new(std::env::current_exe().unwrap())
+        let this = std::env::current_exe().unwrap();
+        let mut command = std::process::Command::new(std::env::var_os("RING86_RUNNER").unwrap_or(this.clone().into()));
+        if std::env::var_os("RING86_RUNNER").is_some() {
+            command.arg(this);
+        }
+        let out = command
             .args([&name, "--exact", "--nocapture", "--test-threads=1"])
             .env("RING86_WINDOW_CHILD", "1")
             .output()
