@@ -294,6 +294,22 @@ fn services_answer_from_a_floppy() -> Result<(), IcedError> {
 }
 
 #[test]
+fn the_ide_controllers_bus_master_function_is_on() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    p.asm.mov(ax, 0xb109)?; // read a configuration word: bus 0, device 1, function 1, the command register
+    p.asm.mov(bx, 1 << 3 | 1)?;
+    p.asm.mov(di, 4)?;
+    p.asm.int(0x1a)?;
+    p.report(|a| a.mov(ax, cx))?;
+    let image = disk(2880, &p.finish()?)?;
+    let scratch = Scratch::new("bus-master");
+    let path = scratch.file("floppy", &image);
+    let Some(log) = scratch.run(&arguments(&[floppy(&path)])) else { return Ok(()) };
+    assert_eq!(log, "0007 ", "I/O space, memory space and bus master");
+    Ok(())
+}
+
+#[test]
 fn hard_disks_boot_and_transfer() -> Result<(), IcedError> {
     // 40 MiB: 80 cylinders of 16 heads and 63 sectors, which needs no translation.
     const SECTORS: usize = 80 * 16 * 63;

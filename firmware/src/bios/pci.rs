@@ -203,6 +203,11 @@ fn emit_init(b: &mut Builder) -> Emit {
             mov di, 0x40;
             mov eax, 0x8000_8000u32;
             call @pci_write_dword;
+            // The bus master function is on, as drivers expect it of a BIOS.
+            mov di, 4;
+            call @pci_read_byte;
+            or al, 4;
+            call @pci_write_byte;
             jmp .resources;
         .end:
             pop ds;
