@@ -465,6 +465,62 @@ fn cds_boot_as_a_floppy() -> Result<(), IcedError> {
     Ok(())
 }
 
+/// While the CD's image is drive A, the floppy in the machine is drive B.
+#[test]
+fn a_cds_floppy_moves_the_real_one_up() -> Result<(), IcedError> {
+    let mut p = Program::new()?;
+    p.asm.mov(ax, 0x2000)?;
+    p.asm.mov(es, ax)?;
+    let look = |p: &mut Program| -> Result<(), IcedError> {
+        p.asm.int(0x11)?;
+        p.asm.and(ax, 0xc1)?;
+        p.report(|_| Ok(()))?;
+        for drive in [0, 1] {
+            // How many drives there are, the kind of this one, and its sector 6.
+            p.asm.push(es)?;
+            p.asm.mov(ax, 0x0800)?;
+            p.asm.mov(dx, drive)?;
+            p.asm.int(0x13)?;
+            p.asm.pop(es)?;
+            p.report(|a| a.mov(ax, dx))?;
+            p.asm.mov(ax, 0x1500)?;
+            p.asm.mov(dx, drive)?;
+            p.asm.int(0x13)?;
+            p.report(|_| Ok(()))?;
+            p.asm.mov(word_ptr(0).es(), 0)?;
+            // The first access finds that the medium may have been changed.
+            for _ in 0..2 {
+                p.asm.mov(ax, 0x0201)?;
+                p.asm.mov(bx, 0)?;
+                p.asm.mov(cx, 6)?;
+                p.asm.mov(dx, 0x0100 | drive)?;
+                p.asm.int(0x13)?;
+            }
+            p.report(|a| a.mov(ax, word_ptr(0).es()))?;
+        }
+        p.line()
+    };
+    look(&mut p)?;
+    p.asm.mov(ax, 0x4b00)?;
+    p.asm.mov(dx, 0)?;
+    p.asm.mov(si, 0x7000)?;
+    p.asm.int(0x13)?;
+    look(&mut p)?;
+    let floppy_image = disk(2880, &p.finish()?)?;
+    let real: Vec<u8> = floppy_image.iter().map(|byte| !byte).collect();
+    let scratch = Scratch::new("cd-and-floppy");
+    let (cd_image, real) = (scratch.file("cd.iso", &cd(2, 1, &floppy_image)), scratch.file("floppy", &real));
+    let mut all = arguments(&[cd_drive(&cd_image), floppy(&real)]);
+    all.extend(["-boot".to_owned(), "d".to_owned()]);
+    let Some(log) = scratch.run(&all) else { return Ok(()) };
+    // Sector 23 is 17h. Without the image there is one drive again, and QEMU knows no second one.
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines[0], "0041 0102 0100 0017 0102 0200 FFE8 ", "{log}");
+    assert!(lines[1].starts_with("0001 0101 0200 FFE8 "), "{log}");
+    assert_eq!(lines.len(), 2);
+    Ok(())
+}
+
 #[test]
 fn cds_boot_as_a_disk() -> Result<(), IcedError> {
     let mut p = Program::new()?;

@@ -85,10 +85,13 @@ fn emit_load(b: &mut Builder) -> Emit {
             cmp dl, 4;
             je .disk;
             mov byte_ptr(ebda::CD_MEDIA).es(), dl;
-            mov ah, 0;
-            or dl, dl;
-            jnz .loaded;
             mov ah, 0xe0;
+            or dl, dl;
+            jz .no_emulation;
+            call @equipment_more;
+            mov ah, 0;
+            jmp .loaded;
+        .no_emulation:
             mov byte_ptr(ebda::CD_BOOTED).es(), ah;
         .loaded:
             xor al, al;
@@ -185,8 +188,10 @@ fn emit_attach(b: &mut Builder) -> Emit {
             pop es;
             mov al, 0;
             xchg byte_ptr(ebda::CD_MEDIA).es(), al;
+            or al, al;
+            jz .done;
             cmp al, 4;
-            jne .done;
+            jne .floppy;
             mov eax, dword_ptr(ebda::DISK_MAP).es();
             shr eax, 8;
             or eax, 0xff00_0000u32;
@@ -197,6 +202,36 @@ fn emit_attach(b: &mut Builder) -> Emit {
             pop es;
             pop ds;
             popad;
+            ret;
+        .floppy:
+            call @equipment_less;
+            jmp .done;
+        // The equipment word's floppies (bit 0 any, bits 7-6 how many less one) become one more and one fewer. Changes AL.
+        equipment_more:
+            push ds;
+            push BDA;
+            pop ds;
+            mov al, byte_ptr(bda::EQUIPMENT);
+            test al, 1;
+            jz .first;
+            add al, 0x40 - 1;
+        .first:
+            inc ax;
+            mov byte_ptr(bda::EQUIPMENT), al;
+            pop ds;
+            ret;
+        equipment_less:
+            push ds;
+            push BDA;
+            pop ds;
+            mov al, byte_ptr(bda::EQUIPMENT);
+            dec ax;
+            cmp al, 0x40;
+            jb .last;
+            sub al, 0x40 - 1;
+        .last:
+            mov byte_ptr(bda::EQUIPMENT), al;
+            pop ds;
             ret;
     );
     Ok(())
@@ -358,7 +393,7 @@ fn emit_service(b: &mut Builder) -> Emit {
     Ok(())
 }
 
-/// int 13h on drive 0 while a CD's image stands for it. ES is at the EBDA.
+/// int 13h on drive 0 while a CD's image stands for it: DL is FFh, ES at the EBDA. The real drives are one further up.
 fn emit_emulated_floppy(b: &mut Builder) -> Emit {
     x86!(b;
         emulated_floppy:
@@ -388,7 +423,9 @@ fn emit_emulated_floppy(b: &mut Builder) -> Emit {
             mov ch, 79;
             mov cl, al;
             mov word_ptr(bp + frame::CX), cx;
-            mov word_ptr(bp + frame::DX), 0x0101;
+            call @floppy_count;
+            mov ah, 1; // the highest head
+            mov word_ptr(bp + frame::DX), ax;
             mov word_ptr(bp + frame::BX), 4;
             mov word_ptr(bp + frame::ES), cs;
             mov word_ptr(bp + frame::DI), 0xefc7;

@@ -18,14 +18,15 @@ pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
         cmp ah, 0x4b;
         je @emulation_service;
-        or dl, dl;
-        jnz .real;
         push EBDA;
         pop es;
         cmp byte_ptr(ebda::CD_MEDIA).es(), 1;
         jb .real;
         cmp byte_ptr(ebda::CD_MEDIA).es(), 3;
-        jbe @emulated_floppy;
+        ja .real;
+        // The CD's image is drive A, and the real drive A is drive B meanwhile.
+        sub dl, 1;
+        jc @emulated_floppy;
         .real:
         cmp ah, 0x01;
         je .status;
@@ -103,21 +104,24 @@ fn emit_queries(b: &mut Builder) -> Emit {
             mov ax, word_ptr(bx + b.at("floppy_geometry")).cs();
             mov word_ptr(bp + frame::CX), ax;
             mov byte_ptr(bp + frame::DH), 1;
-            mov ax, word_ptr(bda::EQUIPMENT);
-            mov cl, ah;
-            mov ah, 0;
-            test al, 1;
-            jz .counted;
-            shr al, 6;
-            inc al;
-            mov ah, al;
-        .counted:
-            mov byte_ptr(bp + frame::DL), ah;
+            call @floppy_count;
+            mov byte_ptr(bp + frame::DL), al;
             mov word_ptr(bp + frame::ES), cs;
             mov word_ptr(bp + frame::DI), 0xefc7;
             mov byte_ptr(bp + frame::AL), 0;
             mov ah, 0;
             jmp @floppy_return;
+        // AL = drives that the equipment word has.
+        floppy_count:
+            mov al, byte_ptr(bda::EQUIPMENT);
+            shr al, 1;
+            jnc .none;
+            shr al, 5;
+            inc ax;
+            ret;
+        .none:
+            mov al, 0;
+            ret;
         // AH: 0 none, 1 no change line, 2 with change line.
         floppy_kind:
             call @floppy_type;
