@@ -140,10 +140,11 @@ fn a_network_cards_rom_starts_a_file_from_a_folder() {
 fn our_own_firmware_runs_a_network_cards_rom() {
     let folder = Folder::new("own-network-boot");
     let Some(()) = served(&folder) else { return };
-    // The NE2000's ROM names no device.
+    // The NE2000's ROM names no device. Both keep what they need in memory from the POST Memory Manager.
     for (rom, model) in [("ipxe/pxe-rtl8139.rom", "rtl8139"), ("ipxe/pxe-ne2k_pci.rom", "ne2k_pci")] {
         let Some(rom) = guest(rom) else { return };
-        starts_by_network(&folder, "", &[], (&rom.display().to_string(), model), "n");
+        let memory = "wait-screen 'PMM+01000000+'\n";
+        starts_by_network(&folder, memory, &[], (&rom.display().to_string(), model), "n");
     }
 }
 

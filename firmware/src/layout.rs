@@ -92,6 +92,8 @@ pub mod ebda {
     pub const BOOT_ORDER: i32 = 0x68;
     /// 1 after a reset, 0 after power-on.
     pub const RESTART: i32 = 0x6c;
+    /// 1 while option ROMs may ask for memory.
+    pub const PMM_OPEN: i32 = 0x6d;
     /// Drive records, `drive::SIZE` bytes each, in the order primary master, primary slave, secondary master, slave.
     pub const DRIVES: i32 = 0x100;
     /// Index of the drive record behind BIOS drives 80h to 83h.

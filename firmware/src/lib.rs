@@ -148,5 +148,8 @@ mod tests {
         let plug_and_play = find(b"$PnP");
         assert_eq!(sum(&bios[plug_and_play..plug_and_play + 33]), 0);
         assert_eq!(word(bios, plug_and_play + 13), bios_symbols()["pnp_entry"]);
+        let memory_manager = find(b"$PMM");
+        assert_eq!(sum(&bios[memory_manager..memory_manager + 16]), 0);
+        assert_eq!(word(bios, memory_manager + 7), bios_symbols()["pmm_entry"]);
     }
 }

@@ -26,6 +26,8 @@ const ENTRIES: &[(usize, &str)] = &[
 
 /// Plug and Play installation check structure, on a 16-byte boundary.
 pub const PNP: usize = 0xe080;
+/// POST Memory Manager structure, likewise.
+pub const PMM: usize = 0xe0b0;
 /// System configuration table (int 15h AH=C0h).
 const CONFIGURATION: usize = 0xe6f5;
 /// Diskette parameter table (int 1Eh).
@@ -52,6 +54,7 @@ pub fn place(image: &mut [u8], symbols: &Symbols) {
     // SPECIFY bytes, motor-off ticks, N, sectors, gap, DTL, format gap, fill, settle ms, motor start in 1/8 s.
     put(FLOPPY_PARAMETERS, &[0xdf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08]);
     put(PNP, &installation_check(symbols));
+    put(PMM, &memory_manager(symbols));
     put(FONT, &FONT_8X8[..1024]);
     put(RESET, &[0xea, 0x5b, 0xe0, 0x00, 0xf0]); // jmp F000:E05B
     put(0xff53, &[0xcf]); // IRET
@@ -72,4 +75,12 @@ fn installation_check(symbols: &Symbols) -> [u8; 33] {
     at(29, &0xf_0000u32.to_le_bytes());
     check[8] = check.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
     check
+}
+
+/// POST Memory Manager Specification 1.01, 3.1: revision 1, length, checksum, entry point.
+fn memory_manager(symbols: &Symbols) -> [u8; 16] {
+    let mut header = *b"$PMM\x01\x10\0\0\0\x00\xf0\0\0\0\0\0";
+    header[7..9].copy_from_slice(&symbols["pmm_entry"].to_le_bytes());
+    header[6] = header.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    header
 }

@@ -20,6 +20,7 @@ mod mouse;
 mod option_roms;
 mod pci;
 mod pci_service;
+mod pmm;
 mod ports;
 mod post;
 mod system;
@@ -53,6 +54,7 @@ fn emit(b: &mut Builder) -> Emit {
     pci::emit(b)?;
     messages::emit(b)?;
     option_roms::emit(b)?;
+    pmm::emit(b)?;
     boot::emit(b)?;
     cd::emit(b)?;
     timer::emit(b)?;

@@ -322,6 +322,13 @@ fn emit_run(b: &mut Builder) -> Emit {
             push ds;
             push es;
             push fs;
+            cli;
+            call @big_real;
+            mov bp, sp;
+            mov fs, word_ptr(bp);
+            mov es, word_ptr(bp + 2);
+            mov ds, word_ptr(bp + 4);
+            sti;
             push cs;
             push b.at("rom_run.returned");
             push es;

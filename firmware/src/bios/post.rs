@@ -103,8 +103,10 @@ pub fn emit(b: &mut Builder) -> Emit {
             call @floppy_init;
             call @disk_init;
             call @show_devices;
+            call @pmm_open;
             call @option_roms;
             call @boot_menu;
+            call @pmm_close;
             int 0x19;
         .halt:
             hlt;
