@@ -148,12 +148,9 @@ impl FloppyController {
     }
 
     fn sense_interrupt(&mut self) {
-        let status = match self.polled.pop_front() {
-            Some(status) => Some(status),
-            None => self.sought.iter_mut().find_map(Option::take),
-        };
+        let status = self.reports.iter_mut().find_map(Option::take);
         // The first sense after a reset ends that interrupt; seeks have one each.
-        self.interrupt = self.sought.iter().any(Option::is_some);
+        self.interrupt = self.reports.iter().flatten().any(|status| status & st0::POLLING != st0::POLLING);
         match status {
             Some(status) => {
                 let cylinder = self.drives[usize::from(status & 3)].cylinder;

@@ -59,12 +59,12 @@ pub struct FloppyController {
     interrupt: bool,
     /// When reset is over.
     reset_at: Option<Time>,
-    /// Drives that still have to report after a reset.
-    polled: VecDeque<u8>,
     /// Seeks under way: when they end, and the ST0 they end with.
     seeks: [Option<(Time, u8)>; 4],
-    /// Seeks done that were not sensed yet.
-    sought: [Option<u8>; 4],
+    /// What each drive has to say to SENSE INTERRUPT STATUS: the ST0 of a seek that is done, or what polling found after a
+    /// reset. A seek's end takes the place of the latter, so that software that does not sense all drives after a reset
+    /// (BSD's probes) gets the seek's.
+    reports: [Option<u8>; 4],
 }
 
 impl FloppyController {
@@ -97,9 +97,8 @@ impl FloppyController {
             locked: false,
             interrupt: false,
             reset_at: None,
-            polled: VecDeque::new(),
             seeks: [None; 4],
-            sought: [None; 4],
+            reports: [None; 4],
         };
         for drive in chip.drives.iter_mut().take(drives.min(DRIVES)) {
             drive.present = true;
@@ -146,8 +145,7 @@ impl FloppyController {
         self.command.clear();
         self.result.clear();
         (self.transfer, self.ready_at) = (None, None);
-        (self.seeks, self.sought) = ([None; 4], [None; 4]);
-        self.polled.clear();
+        (self.seeks, self.reports) = ([None; 4], [None; 4]);
         self.interrupt = false;
         self.specify[1] &= !1;
         if !self.locked {
@@ -225,7 +223,7 @@ impl FloppyController {
         self.reset_at = None;
         if self.configure[0] & POLL_DISABLE == 0 {
             // Polling finds that every drive's ready line "changed".
-            self.polled = (0..4).map(|drive| st0::POLLING | drive).collect();
+            self.reports = [0, 1, 2, 3].map(|drive| Some(st0::POLLING | drive));
             self.interrupt = true;
         }
     }
@@ -295,7 +293,7 @@ impl Timed for FloppyController {
                 && at <= now
             {
                 self.seeks[drive] = None;
-                self.sought[drive] = Some(status);
+                self.reports[drive] = Some(status);
                 self.interrupt = true;
             }
         }

@@ -171,6 +171,27 @@ fn reset_interrupts_and_is_sensed_four_times() {
     assert!(!b.irq(), "the gate closes the interrupt");
 }
 
+/// As BSD's probes do: nothing is sensed after the reset, and each drive is recalibrated and sensed once.
+#[test]
+fn a_seeks_end_takes_the_place_of_what_polling_found() {
+    let mut b = Bench::empty(Arc::new(Mutex::new(vec![0; DISK])));
+    b.out(2, 0x1C);
+    b.wait();
+    b.send(&[0x07, 0x00]);
+    b.wait();
+    assert!(b.irq());
+    assert_eq!(b.command(&[0x08]), [0x20, 0]);
+    assert!(!b.irq(), "what polling found interrupts once");
+    b.out(2, 0x2D);
+    b.send(&[0x07, 0x01]);
+    b.wait();
+    assert_eq!(b.command(&[0x08]), [0x21, 0]);
+    for drive in 2..4 {
+        assert_eq!(b.command(&[0x08]), [0xC0 | drive, 0]);
+    }
+    assert_eq!(b.command(&[0x08]), [0x80]);
+}
+
 #[test]
 fn simple_commands_answer() {
     let mut b = Bench::new();
