@@ -315,6 +315,8 @@ impl Device {
                 self.set_address(if extended { last } else { last.min(0x0FFF_FFFF) }, extended);
                 self.done();
             }
+            // Software asks for a packet device's identification to find out what there is; a disk has none to give.
+            c::IDENTIFY_PACKET => self.fail(error::ABRT),
             _ => {
                 if self.unsupported.first(code) {
                     log::warn!("ide: command {code:02X}h is not supported; it is aborted");

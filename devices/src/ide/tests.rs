@@ -474,6 +474,16 @@ fn the_packet_device_identifies_only_as_such() {
 }
 
 #[test]
+fn a_disk_has_no_packet_devices_identification() {
+    let mut b = Bench::new();
+    b.out(0x1F6, 0xA0);
+    b.out(0x1F7, 0xA1);
+    assert_eq!((b.inb(0x1F7), b.inb(0x1F1)), (0x51, 0x04));
+    b.out(0x1F7, 0xEC);
+    assert_eq!(b.inb(0x1F7), 0x58);
+}
+
+#[test]
 fn packets_report_attention_then_the_lack_of_a_disc() {
     let mut b = Bench::new();
     assert_eq!(b.packet(&[0], 0x800).1, 0x41);
