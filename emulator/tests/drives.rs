@@ -2,6 +2,8 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/guest.rs"]
 mod guest;
 #[path = "support/iso.rs"]
@@ -106,8 +108,11 @@ fn isolinux_menu_from_a_cd() {
     let cd = folder.file("test.iso", iso::image(iso::Boot::NoEmulation, &files));
     let script =
         "wait-screen 'Ring86 test disc'\nwait-screen 'The second'\nkey down tab\nwait-screen 'by=keyboard'\nscreen\n";
-    let ended = run(&folder, script, &[&cd]);
-    assert!(ended.out.contains("> /two by=keyboard"), "{}", ended.out);
+    for firmware in [Some(Vec::new()), foreign::seabios()].into_iter().flatten() {
+        let args: Vec<_> = firmware.iter().chain([&cd]).map(String::as_str).collect();
+        let ended = run(&folder, script, &args);
+        assert!(ended.out.contains("> /two by=keyboard"), "{firmware:?}: {}", ended.out);
+    }
 }
 
 #[test]
@@ -236,6 +241,14 @@ fn the_boot_order_counts() {
     for (order, seen) in [("a", "FFF"), ("c", "HHH"), ("d", "CCC"), ("dc", "CCC")] {
         let ended = ring86(&folder.0, &[&all[..], &["--boot", order]].concat());
         assert!(ended.out.contains(seen), "{order}: {ended:?}");
+    }
+    // SeaBIOS reads the same order from CMOS.
+    if let Some(seabios) = foreign::seabios() {
+        let seabios: Vec<_> = seabios.iter().map(String::as_str).collect();
+        for (order, seen) in [("a", "FFF"), ("c", "HHH"), ("dc", "CCC"), ("ca", "HHH")] {
+            let ended = ring86(&folder.0, &[&all[..], &seabios, &["--boot", order]].concat());
+            assert!(ended.out.contains(seen), "{order}: {ended:?}");
+        }
     }
     let ended = ring86(&folder.0, &all);
     assert!(ended.out.contains("FFF"), "{ended:?}");
