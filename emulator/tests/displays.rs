@@ -3,13 +3,15 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/running.rs"]
+mod running;
 
 use flate2::{Decompress, FlushDecompress};
 use folder::{Folder, ring86};
 use iced_x86::code_asm::*;
-use std::io::{BufRead, BufReader, Read, Write};
+use running::Running;
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
@@ -133,56 +135,6 @@ fn the_boot_menu_asks() {
     assert_eq!(picture(&folder.read("shot.png")).0, 800);
 }
 
-/// The demo guest in another process, with what it says on standard error.
-struct Running {
-    child: Child,
-    err: BufReader<std::process::ChildStderr>,
-}
-
-impl Running {
-    fn new(display: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ring86"))
-            .args(["demo", "--serial", "stdio", "--display", display])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let err = BufReader::new(child.stderr.take().expect("it was asked for"));
-        Running { child, err }
-    }
-
-    /// The rest of the first line on standard error with `start` in it.
-    fn says(&mut self, start: &str) -> String {
-        let mut line = String::new();
-        while self.err.read_line(&mut line).expect("it can be read") > 0 {
-            if let Some((_, rest)) = line.split_once(start) {
-                return rest.trim_end().to_owned();
-            }
-            line.clear();
-        }
-        panic!("it never says '{start}'");
-    }
-
-    /// Reads standard output up to `text`.
-    fn prints(&mut self, text: &str) {
-        let out = self.child.stdout.as_mut().expect("it was asked for");
-        let (mut seen, mut byte) = (Vec::new(), [0]);
-        while !seen.ends_with(text.as_bytes()) {
-            assert_eq!(out.read(&mut byte).expect("it can be read"), 1, "{}", String::from_utf8_lossy(&seen));
-            seen.push(byte[0]);
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("somebody listens");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a good time");
@@ -251,7 +203,7 @@ impl Viewer {
 
 #[test]
 fn a_vnc_viewer_sees_and_types() {
-    let mut machine = Running::new("vnc:0");
+    let mut machine = Running::new(&["--display", "vnc:0"]);
     let address = machine.says("VNC at ");
     machine.prints("ring86> ");
     let mut viewer = Viewer::new(&address);
@@ -303,7 +255,7 @@ fn get(address: &str, request: &str) -> String {
 
 #[test]
 fn a_web_page_sees_and_types_and_nobody_else_does() {
-    let mut machine = Running::new("web:0");
+    let mut machine = Running::new(&["--display", "web:0"]);
     let url = machine.says("the screen is at http://");
     let (address, token) = url.split_once("/#").expect("an address with a token");
     assert_eq!(token.len(), 64);
