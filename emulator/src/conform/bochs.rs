@@ -53,9 +53,9 @@ pub fn run(image: &Image, ram: u64, limits: &Limits) -> Result<Left, String> {
     std::fs::write(&path, bytes).map_err(|error| fail("the image cannot be written", error))?;
     let bios = if matches!(image, Image::Rom(_)) { path.as_str() } else { BIOS };
     let mut settings = format!("megs: {ram}\nromimage: file={bios}\nvgaromimage: file={VGA_BIOS}\n{start}\n");
-    let _ =
-        write!(settings, "display_library: term\nport_e9_hack: enabled=1\ncpu: reset_on_triple_fault=0\nlog: {log}\n");
-    let _ = write!(settings, "com1: enabled=1, mode=file, dev={}\nspeaker: enabled=0\n", serial.display());
+    // By itself Bochs lets guests read and write MSRs that it does not have.
+    settings += "display_library: term\nport_e9_hack: enabled=1\ncpu: reset_on_triple_fault=0, ignore_bad_msrs=0\n";
+    let _ = write!(settings, "log: {log}\ncom1: enabled=1, mode=file, dev={}\nspeaker: enabled=0\n", serial.display());
     settings += "panic: action=fatal\nerror: action=report\ninfo: action=report\ndebug: action=ignore\n";
     std::fs::write(at("settings"), settings).map_err(|error| fail("its settings cannot be written", error))?;
     // Debian's Bochs stops in its debugger first, and when the processor is shut down.

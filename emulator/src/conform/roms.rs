@@ -63,7 +63,7 @@ fn one(rom: &Rom, context: &Context) -> Result<Test, String> {
     let other = emulator.run(&image, RAM >> 20, "", &Limits { time: TIME, ..Limits::default() })?;
     let (theirs, known) = match emulator {
         Emulator::Qemu => (judgement(rom, &other), rom.qemu_differs),
-        Emulator::Bochs => (by_text(rom, &other), bochs_differs(rom.name)),
+        Emulator::Bochs => (by_text(rom, &other), None),
     };
     let name = emulator.name();
     Ok(match (why, theirs, known) {
@@ -111,10 +111,3 @@ fn by_text(rom: &Rom, left: &guest::Left) -> Option<String> {
     let (_, why) = Convention { done, source: Source::Console, ..Convention::default() }.judge(left);
     why.map(|why| format!("{why}\n{}", guest::tail(left)))
 }
-
-/// What Bochs 2.7 does instead, where it departs from the manual.
-fn bochs_differs(name: &str) -> Option<&'static str> {
-    BOCHS_DIFFERS.iter().find(|(rom, _)| *rom == name).map(|(_, why)| *why)
-}
-
-const BOCHS_DIFFERS: &[(&str, &str)] = &[];
