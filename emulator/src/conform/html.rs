@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222}
 table{border-collapse:collapse}th,td{border:1px solid #ccc;padding:1px 6px;text-align:right}
-th{background:#f4f4f4;position:sticky;top:0}td:first-child,td.text{text-align:left}
+th{background:#f4f4f4}thead{position:sticky;top:0}td{white-space:nowrap}td.text{white-space:normal}td:first-child,td.text{text-align:left}
 td.good{background:#dff2df}td.bad{background:#f6b8b8;font-weight:bold}td.none{background:#f4f4f4;color:#999}
-pre{background:#f8f8f8;border:1px solid #ccc;padding:.6em;overflow-x:auto}
+pre{background:#f8f8f8;border:1px solid #ccc;padding:.6em;white-space:pre-wrap;overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#ddd}th{background:#333}td.good{background:#1e4620}
 td.bad{background:#7a1f1f}td.none{background:#262626}pre{background:#262626}td.bad a{color:#fff}}";
 
@@ -31,8 +31,8 @@ pub fn page(results: &Results) -> String {
     let totals = results.totals();
     let mut text = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Conformance of ring86</title>\
-         <style>{STYLE}</style></head>\n<body>\n<h1>Conformance of ring86 {}</h1>\n<p>{}: {} cases, {} differences, \
-         {} left out, {:.1} s on {}. Options: <code>{}</code></p>\n",
+         <style>{STYLE}</style></head>\n<body>\n<h1>Conformance of ring86 {}</h1>\n<p>{}: {} cases, <a href=\"#failures\">{} \
+         differences</a>, {} left out, {:.1} s on {}. Options: <code>{}</code></p>\n",
         env!("CARGO_PKG_VERSION"),
         escape(&results.asked.suites),
         totals.cases,
@@ -69,7 +69,10 @@ fn matrix(
     rows: &BTreeMap<&str, BTreeMap<Column, &Cell>>,
     anchors: &BTreeMap<(String, Column), usize>,
 ) {
-    text.push_str("<h2>Coverage</h2>\n<p>Cases by instruction form (an iced-x86 code). Red: some differ.</p>\n");
+    text.push_str(
+        "<h2>Coverage</h2>\n<p>Cases by instruction form (an iced-x86 code). Red: some differ; the number leads to ",
+    );
+    text.push_str("the smallest case that does.</p>\n");
     text.push_str("<table><thead><tr><th rowspan=\"2\">instruction form</th>");
     for (judge, engine, mode) in columns {
         let _ = write!(text, "<th colspan=\"4\">{} / {} / {mode}-bit</th>", escape(judge), escape(engine));
@@ -167,6 +170,9 @@ mod tests {
         let page = page(&results);
         assert!(page.contains("<td class=\"bad\"><a href=\"#f0\">2 of 5</a></td><td class=\"good\">4</td>"), "{page}");
         assert!(page.contains("<h3 id=\"f0\">") && page.contains("before &lt;state&gt;"), "{page}");
+        // Whoever reads on the first screen that something failed gets to it from there, and both rows of the head stay.
+        assert!(page.contains("<a href=\"#failures\">") && page.contains("<h2 id=\"failures\">"), "{page}");
+        assert!(page.contains("thead{position:sticky") && page.matches("<thead>").count() == 1);
         assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
     }
 }
