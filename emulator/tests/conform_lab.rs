@@ -1,6 +1,7 @@
 //! The conformance laboratory from its command line: shards, planted bugs, suites of other people's making, reports.
 
 use iced_x86::code_asm::*;
+use ring86::conform::judge;
 use ring86::conform::native::Oracle;
 use ring86::conform::results::{Results, Status};
 use std::fs;
@@ -365,7 +366,7 @@ fn wrong_input_is_one_sentence() {
         (&["states", &empty], 120, "no .init, .def or .asm file"),
         (&["lockstep", &short], 120, "short.MOO: lockstep runs kernels"),
         (&["lockstep", "/nowhere"], 120, "cannot read '/nowhere': there is no such file"),
-        (&["against", "virtualbox"], 2, "qemu and bochs are the emulators that can be asked"),
+        (&["against", "virtualbox"], 2, "qemu, bochs and unicorn are the emulators that can be asked"),
         (&["replay", "env=flat32"], 120, "the line to replay has no valid at="),
         (&["replay", "end=page env=seg16 bytes=0"], 120, "the line to replay has no valid bytes="),
         (&["replay", "tiers=debug seed=1 case=1 less=x"], 120, "the line to replay has no valid less="),
@@ -392,6 +393,12 @@ fn wrong_input_is_one_sentence() {
     assert_eq!(output.status.code(), Some(120));
     let expected =
         "ring86: conform against bochs: bochs is not installed (on Debian: apt-get install bochs bochs-term)\n";
+    assert_eq!(err, expected);
+    let output = command(&["against", "unicorn"]).env("PATH", "/nowhere").output().expect("the program starts");
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(120));
+    let expected = "ring86: conform against unicorn: python3 with Unicorn's module is not installed (on Debian: apt-get \
+                    install python3-unicorn)\n";
     assert_eq!(err, expected);
 }
 
@@ -585,6 +592,35 @@ fn qemu_gives_a_second_opinion() {
     assert_eq!((code, statuses(&got)), (0, vec![("b.flat", "pass"), ("c.flat", "pass")]), "{:?}", got.tests);
     let (code, got) = results(&["against", "qemu", "roms", "--filter", "popf"]);
     assert!(code == 0 && !got.tests.is_empty(), "{:?}", got.tests);
+}
+
+#[test]
+fn unicorn_gives_a_second_opinion_on_instructions() {
+    if let Err(reason) = judge::Kind::Unicorn.start() {
+        // .ci/run installs it.
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let forms = "add_rm32_r32,adc_rm8_imm8,shld_rm32_r32_cl,pushad,ud2,int3,div_rm16,popfd";
+    let few = ["against", "unicorn", "--cases", "8000", "--jobs", "1", "--filter", forms];
+    let (code, got) = results(&[&few[..], &["--engine", "interpreter,single"]].concat());
+    let bad: Vec<_> = got.tests.iter().filter(|test| test.status != Status::Pass).collect();
+    assert_eq!(code, 0, "{bad:?}");
+    assert!(got.totals().cases > 8000 && got.tests.iter().all(|test| test.suite == "unicorn"), "{:?}", got.totals());
+    assert!(got.cells.keys().all(|key| key.judge == "unicorn") && got.cells.len() > 30);
+    // Exceptions were raised on both sides, too.
+    assert!(got.cells.values().any(|cell| cell.counts[3].0 > 0));
+    // What differs is made small, and a line says who judged.
+    let plant = ["--plant", "Add_rm32_r32:ZF", "--environment", "seg16"];
+    let (code, got) = results(&[&few[..], &plant[..]].concat());
+    let bad: Vec<_> = got.tests.iter().filter(|test| test.status != Status::Pass).collect();
+    assert_eq!((code, bad.len(), bad[0].name.as_str()), (1, 1, "seg16 Add_rm32_r32"), "{bad:?}");
+    let line = &bad[0].reproducer.as_ref().expect("a reproducer").line;
+    assert!(line.starts_with("judge=unicorn env=seg16 "), "{line}");
+    assert_eq!(conform(&["replay", line, "--plant", "Add_rm32_r32:ZF"]).0, 1);
+    let (code, out, err) = conform(&["replay", line]);
+    assert_eq!((code, out.lines().next()), (0, Some("interpreter: no difference")), "{err}");
 }
 
 #[test]

@@ -173,6 +173,7 @@ fn agrees(engine: &str, share: u64) {
         shard: Shard::WHOLE,
         plant: None,
         unmasked: false,
+        judge: ring86::conform::judge::Kind::Host,
     };
     let outcome = run::run(&plan, &|_| {}).unwrap();
     for line in outcome.lines.iter().take(50) {

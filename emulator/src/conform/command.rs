@@ -1,5 +1,6 @@
 //! `ring86 conform`: which suites, with what, and what becomes of the results.
 
+use super::judge;
 use super::layout::Environment;
 use super::opinion::Emulator;
 use super::output::{self, Format};
@@ -31,6 +32,7 @@ const SUITES: &str = "Suites (several may follow each other):
   lockstep IMAGE    a guest in compiled code beside the interpreter
   against qemu      the same guests in QEMU: what follows (roms, image DIR) is run in both and compared
   against bochs     the same with Bochs, which starts floppies, disks and ROMs
+  against unicorn   the cases of native, judged by Unicorn in place of this host's processor
 Instead of suites:
   replay LINE       runs one case again, as printed for a difference
   merge DIR...      joins the reports of a run's shards, from the folders given to --report
@@ -94,7 +96,7 @@ pub struct ConformArgs {
 /// One suite of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Suite {
-    Native,
+    Native(judge::Kind),
     Vectors(PathBuf),
     Roms,
     Image(PathBuf),
@@ -102,6 +104,15 @@ enum Suite {
     Programs(PathBuf),
     Tiers,
     Lockstep(PathBuf),
+}
+
+/// Who gives a second opinion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Second {
+    /// On guests.
+    Guests(Emulator),
+    /// On single instructions.
+    Cases(judge::Kind),
 }
 
 /// What the words ask for.
@@ -126,14 +137,14 @@ fn host(sentence: impl ToString) -> Failure {
 
 fn parse_words(words: &[String]) -> Result<Task, Failure> {
     let mut suites = Vec::new();
-    let mut against = None;
+    let mut against: Option<Second> = None;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let mut operand = |what: &str| {
             rest.next().map(PathBuf::from).ok_or_else(|| usage(format!("conform {word}: {what} must follow")))
         };
         match word.as_str() {
-            "native" => suites.push(Suite::Native),
+            "native" => suites.push(Suite::Native(judge::Kind::Host)),
             "tiers" => suites.push(Suite::Tiers),
             "roms" => suites.push(Suite::Roms),
             "vectors" => suites.push(Suite::Vectors(operand("a file or folder of vectors")?)),
@@ -142,10 +153,16 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             "programs" => suites.push(Suite::Programs(operand("a folder with a suite.toml")?)),
             "lockstep" => suites.push(Suite::Lockstep(operand("an image")?)),
             "against" => {
-                let name = operand("the name of an emulator (qemu or bochs)")?.display().to_string();
-                let known = Emulator::named(&name).ok_or_else(|| {
-                    usage(format!("conform against {name}: qemu and bochs are the emulators that can be asked"))
-                })?;
+                let name = operand("the name of an emulator (qemu, bochs or unicorn)")?.display().to_string();
+                let known = match Emulator::named(&name) {
+                    Some(emulator) => Second::Guests(emulator),
+                    None if name == judge::Kind::Unicorn.name() => Second::Cases(judge::Kind::Unicorn),
+                    None => {
+                        return Err(usage(format!(
+                            "conform against {name}: qemu, bochs and unicorn are the emulators that can be asked"
+                        )));
+                    }
+                };
                 if against.replace(known).is_some_and(|other| other != known) {
                     return Err(usage("conform against: one emulator at a time"));
                 }
@@ -166,25 +183,43 @@ fn parse_words(words: &[String]) -> Result<Task, Failure> {
             }
             other => {
                 return Err(usage(format!(
-                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, tiers, lockstep IMAGE, against qemu or bochs, replay LINE and merge DIR"
+                    "conform {other}: no suite of that name; there are native, vectors PATH, roms, image DIR, states DIR, programs DIR, tiers, lockstep IMAGE, against qemu, bochs or unicorn, replay LINE and merge DIR"
                 )));
             }
         }
     }
-    if let Some(emulator) = against {
-        if suites.is_empty() {
-            suites.push(Suite::Roms);
+    let emulator = match against {
+        None => None,
+        Some(Second::Guests(emulator)) => {
+            let guests = |suite: &Suite| matches!(suite, Suite::Roms | Suite::Image(_));
+            judged(&mut suites, Suite::Roms, guests, emulator.name(), "guests; roms and image DIR are")?;
+            Some(emulator)
         }
-        if let Some(suite) = suites.iter().find(|suite| !matches!(suite, Suite::Roms | Suite::Image(_))) {
-            let name = format!("{suite:?}").to_lowercase();
-            let name = name.split('(').next().unwrap_or_default();
-            let emulator = emulator.name();
-            return Err(usage(format!(
-                "conform against {emulator}: {name} is no suite of guests; roms and image DIR are"
-            )));
+        Some(Second::Cases(kind)) => {
+            let cases = |suite: &Suite| matches!(suite, Suite::Native(_));
+            judged(&mut suites, Suite::Native(kind), cases, kind.name(), "single instructions; native is")?;
+            suites.fill(Suite::Native(kind));
+            None
         }
+    };
+    Ok(Task::Suites(suites, emulator))
+}
+
+/// Whether a second opinion on these suites can be had. Without any it is on `plain`.
+fn judged(
+    suites: &mut Vec<Suite>,
+    plain: Suite,
+    can: impl Fn(&Suite) -> bool,
+    name: &str,
+    others: &str,
+) -> Result<(), Failure> {
+    if suites.is_empty() {
+        suites.push(plain);
     }
-    Ok(Task::Suites(suites, against))
+    let Some(suite) = suites.iter().find(|suite| !can(suite)) else { return Ok(()) };
+    let suite = format!("{suite:?}").to_lowercase();
+    let suite = suite.split('(').next().unwrap_or_default();
+    Err(usage(format!("conform against {name}: {suite} is no suite of {others}")))
 }
 
 /// Runs `ring86 conform` and gives its exit code.
@@ -309,7 +344,7 @@ fn run_suite(
     results: &mut Results,
 ) -> Result<(), Failure> {
     match suite {
-        Suite::Native => {
+        Suite::Native(judge) => {
             let environment = match &args.environment {
                 None => None,
                 Some(name) => Some(
@@ -328,13 +363,14 @@ fn run_suite(
                 shard: context.shard,
                 plant,
                 unmasked: args.unmasked,
+                judge: *judge,
             };
-            // The filter names instruction forms; random bytes have a name of their own.
-            let bytes = context.wants(super::bytes::NAME);
+            // The filter names instruction forms; random bytes, which only the host is asked about, have a name of their own.
+            let bytes = context.wants(super::bytes::NAME) && *judge == judge::Kind::Host;
             if bytes {
                 super::bytes::run(&plan, context.engine_name, results).map_err(host)?;
             }
-            if context.filter.as_deref() != Some(super::bytes::NAME) {
+            if !bytes || context.filter.as_deref() != Some(super::bytes::NAME) {
                 let outcome = run::run(&plan, &|text| eprintln!("{text}")).map_err(host)?;
                 outcome.add_to(results, context.engine_name);
             }
@@ -439,9 +475,12 @@ mod tests {
 
     #[test]
     fn suites_follow_each_other() {
-        let expected = vec![Suite::Native, Suite::Vectors("a/b".into()), Suite::Roms];
+        let expected = vec![Suite::Native(judge::Kind::Host), Suite::Vectors("a/b".into()), Suite::Roms];
         assert_eq!(words("native vectors a/b roms"), Ok(Task::Suites(expected, None)));
         assert_eq!(words("against qemu"), Ok(Task::Suites(vec![Suite::Roms], Some(Emulator::Qemu))));
+        let unicorn = vec![Suite::Native(judge::Kind::Unicorn)];
+        assert_eq!(words("against unicorn"), Ok(Task::Suites(unicorn.clone(), None)));
+        assert_eq!(words("native against unicorn"), Ok(Task::Suites(unicorn, None)));
         assert_eq!(words("replay a=1 b=2"), Ok(Task::Replay("a=1 b=2".to_owned())));
         assert_eq!(words("merge x y"), Ok(Task::Merge(vec!["x".into(), "y".into()])));
     }
@@ -452,9 +491,11 @@ mod tests {
             ("vectors", "conform vectors: a file or folder of vectors must follow"),
             ("nativ", "conform nativ: no suite of that name"),
             ("against", "the name of an emulator"),
-            ("against virtualbox", "qemu and bochs are the emulators"),
+            ("against virtualbox", "qemu, bochs and unicorn are the emulators"),
             ("against qemu against bochs", "one emulator at a time"),
             ("against qemu native", "conform against qemu: native is no suite of guests"),
+            ("against unicorn roms", "conform against unicorn: roms is no suite of single instructions"),
+            ("against unicorn against qemu", "one emulator at a time"),
             ("replay", "a line must follow"),
             ("merge", "must follow"),
             ("native merge x", "conform merge: no suite of that name"),

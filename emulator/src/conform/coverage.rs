@@ -120,6 +120,7 @@ pub fn describe_mask(mask: &Mask) -> String {
         (mask.no_x87, "x87 state"),
         (mask.ulp, "last place"),
         (mask.approximate, "beyond 12 bits"),
+        (mask.no_error_code, "error codes"),
         (mask.many_accesses, "which part faults"),
         (mask.memory[0] != (0, 0), "reserved bytes stored"),
     ];

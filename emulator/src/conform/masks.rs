@@ -40,6 +40,8 @@ pub struct Mask {
     pub ulp: bool,
     /// Singles need only be as near to the true value as the manual promises for RCPPS and RSQRTPS.
     pub approximate: bool,
+    /// The judge does not show error codes.
+    pub no_error_code: bool,
     /// CR2 need only be in the operand.
     pub many_accesses: bool,
     /// Bytes of the memory operand (or the stack) that do not count: up to two ranges of offsets.
@@ -55,6 +57,7 @@ pub const NOTHING_LEFT_OUT: Mask = Mask {
     no_x87: false,
     ulp: false,
     approximate: false,
+    no_error_code: false,
     many_accesses: false,
     memory: [(0, 0); 2],
 };

@@ -3,9 +3,8 @@
 
 use super::content::empty_fx;
 use super::generate::{Encoding, encoding_of};
+use super::judge::Judge;
 use super::layout::{FX_LEN, NO_EXCEPTION, arena_pattern, field, get32, put32};
-use super::masks::{NOTHING_LEFT_OUT, mask};
-use super::native::Oracle;
 use super::report::{compare, line};
 use super::results::Reproducer;
 use super::subject::Subject;
@@ -14,12 +13,14 @@ use std::fmt::Write as _;
 
 /// The judge and the engine, asked about one case at a time.
 pub struct Trial<'a> {
-    oracle: &'a mut Oracle,
+    judge: &'a mut dyn Judge,
     subject: &'a mut dyn Subject,
     pattern: Vec<u8>,
     got: Vec<u8>,
     /// Nothing is left out of comparisons.
     unmasked: bool,
+    /// Why the judge is known to be wrong about the case that ran last.
+    pub known: Option<&'static str>,
     /// Cases still to be tried before the work is broken off.
     left: u32,
 }
@@ -28,26 +29,30 @@ pub struct Trial<'a> {
 const PATIENCE: u32 = 3000;
 
 impl<'a> Trial<'a> {
-    /// Asks `oracle` and `subject`.
-    pub fn new(oracle: &'a mut Oracle, subject: &'a mut dyn Subject, unmasked: bool) -> Trial<'a> {
-        Trial { oracle, subject, unmasked, pattern: arena_pattern(), got: vec![0; 4096], left: PATIENCE }
+    /// Asks `judge` and `subject`.
+    pub fn new(judge: &'a mut dyn Judge, subject: &'a mut dyn Subject, unmasked: bool) -> Trial<'a> {
+        Trial { judge, subject, unmasked, known: None, pattern: arena_pattern(), got: vec![0; 4096], left: PATIENCE }
     }
 
-    /// Runs a case on both sides and gives the fields that differ, as one text; empty if none does.
+    /// Runs a case on both sides and gives the fields that differ, as one text; empty if none does, or if
+    /// the judge is known to be wrong.
     ///
     /// # Errors
-    /// If the native child was lost.
+    /// If the judge was lost.
     pub fn differences(&mut self, encoding: &Encoding, record: &[u8]) -> Result<String, String> {
         let stride = encoding.shape.stride();
-        self.oracle.load(encoding.placement, encoding.shape, &encoding.bytes);
-        self.oracle.arena().copy_from_slice(&self.pattern);
-        self.oracle.input()[..stride].copy_from_slice(record);
-        self.oracle.run(1).map_err(|lost| lost.reason)?;
+        self.judge.load(encoding.placement, encoding.shape, &encoding.bytes);
+        self.judge.arena().copy_from_slice(&self.pattern);
+        self.judge.input()[..stride].copy_from_slice(record);
+        self.judge.run(1).map_err(|lost| lost.reason)?;
         self.subject.load(encoding.placement, encoding.shape, &encoding.bytes, &self.pattern);
         self.subject.run_case(record, &mut self.got[..stride]);
-        let expected = &self.oracle.output()[..stride];
-        let mask = if self.unmasked { NOTHING_LEFT_OUT } else { mask(encoding) };
-        Ok(compare(encoding, mask, record, expected, &self.got[..stride]).unwrap_or_default())
+        let expected = &self.judge.output()[..stride];
+        let mask = self.judge.mask(encoding, self.unmasked);
+        let got = &self.got[..stride];
+        let differences = compare(encoding, mask, record, expected, got);
+        self.known = differences.as_ref().and_then(|_| self.judge.known(encoding, &expected[..stride], got));
+        Ok(differences.filter(|_| self.known.is_none()).unwrap_or_default())
     }
 
     fn shows(&mut self, encoding: &Encoding, record: &[u8], fields: &BTreeSet<String>) -> bool {
@@ -85,7 +90,7 @@ impl<'a> Trial<'a> {
 
     /// The case that [`Trial::differences`] ran last, in several lines.
     pub fn explain(&self, encoding: &Encoding, record: &[u8], differences: &str) -> String {
-        explain(encoding, record, self.oracle.output(), &self.got, differences)
+        explain(encoding, record, self.judge.output(), &self.got, differences)
     }
 
     /// Leaves out prefixes, and makes immediates small.

@@ -8,7 +8,8 @@
 //! makes what fails small; [`plant`] is a bug on purpose that shows it. Other suites: recorded [`vectors`], our own
 //! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`],
 //! our engines among themselves ([`tiers`]), and [`lockstep`].
-//! [`qemu`] and [`bochs`] give a second [`opinion`] on guests, and [`bytes`] asks the host about random bytes.
+//! [`qemu`] and [`bochs`] give a second [`opinion`] on guests, [`unicorn`] is another [`judge`] of single instructions, and
+//! [`bytes`] asks the host about random bytes.
 
 mod address;
 pub mod bochs;
@@ -22,6 +23,7 @@ pub mod generate;
 pub mod guest;
 pub mod html;
 pub mod image;
+pub mod judge;
 pub mod layout;
 pub mod lockstep;
 pub mod masks;
@@ -40,9 +42,12 @@ pub mod run;
 pub mod shard;
 pub mod states;
 pub mod subject;
+mod tables;
 pub mod templates;
 pub mod thunk;
 pub mod tiers;
+pub mod unicorn;
+mod unicorn_differs;
 pub mod values;
 pub mod vectors;
 mod vectors_json;

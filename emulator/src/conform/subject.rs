@@ -1,9 +1,10 @@
 //! The CPU under test, loaded with a record's state and asked for one instruction.
 
 use super::layout::{
-    ABSENT_CODE, ABSENT_PAGE, ARENA, ARENA_LEN, CODE, CODE_ALIAS, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LDT, LOW,
-    NO_EXCEPTION, Placement, READ_ONLY_PAGE, Shape, field, get32, put32, seg,
+    ARENA, CODE, CODE_ALIAS, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LOW, NO_EXCEPTION, Placement, Shape, field,
+    get32, put32, seg,
 };
+use super::tables;
 use crate::config::Engine;
 use ring86_translator::fp::F80;
 use ring86_translator::state::{self, attr, cr};
@@ -31,11 +32,6 @@ pub struct CpuSubject {
 }
 
 const RAM: usize = 0x20_0000;
-const DIRECTORY: u64 = 0x1000;
-const TABLE: u64 = 0x2000;
-const GDT: u64 = 0x3000;
-const LDT_AT: u64 = 0x4000;
-const TSS: u64 = 0x5000;
 
 /// Physical address of a linear one.
 fn physical(linear: u32) -> u64 {
@@ -51,49 +47,20 @@ impl CpuSubject {
         let mut cpu = Cpu::new(Model::Max, memory.clone(), pins);
         cpu.intercept = true;
         engine.apply(&mut cpu).map_err(|e| e.to_string())?;
-        let write32 = |address: u64, value: u32| memory.dma_write(address, &value.to_le_bytes());
-        // One page table for LOW. Present, user, accessed, dirty; writable where the native side is.
-        write32(DIRECTORY + u64::from(LOW >> 22) * 4, TABLE as u32 | 0x67);
-        let pages = |start: u32, len: u32| (start >> 12)..((start + len) >> 12);
-        for page in pages(CODE, CODE_LEN).chain(pages(ARENA, ARENA_LEN)) {
-            let writable = !pages(CODE, CODE_LEN).contains(&page);
-            let index = page.wrapping_sub(ARENA >> 12);
-            let flags = match index {
-                ABSENT_PAGE => 0x64,
-                READ_ONLY_PAGE => 0x65,
-                _ if page == (CODE + ABSENT_CODE) >> 12 => 0x64,
-                _ if writable => 0x67,
-                _ => 0x65,
-            };
-            write32(TABLE + u64::from(page & 0x3FF) * 4, ((page << 12) - LOW) | flags);
-        }
-        // The descriptor tables and the TSS, for the supervisor.
-        for page in (LOW >> 12) + 3..(LOW >> 12) + 6 {
-            write32(TABLE + u64::from(page & 0x3FF) * 4, ((page << 12) - LOW) | 0x63);
-        }
-        let descriptor = |table: u64, selector: u16, value: u64| {
-            memory.dma_write(table + u64::from(selector & !7), &value.to_le_bytes());
-        };
-        for segment in Environment::Flat32.segments() {
-            descriptor(GDT, segment.selector, segment.descriptor());
-        }
-        for segment in LDT {
-            descriptor(LDT_AT, segment.selector, segment.descriptor());
-        }
+        let tables = tables::lay(&mut |offset, bytes| memory.dma_write(u64::from(offset), bytes), 0, false);
         let s = &mut cpu.state;
         s.cr0 = cr::PE | cr::MP | cr::ET | cr::NE | cr::WP | cr::AM | cr::PG;
-        s.cr3 = DIRECTORY;
+        s.cr3 = u64::from(tables.cr3);
         s.cr4 = cr::OSFXSR | cr::OSXMMEXCPT | cr::DE;
-        s.gdtr = state::TableReg { base: u64::from(LOW) + GDT, limit: 0x3F };
-        s.ldtr = state::Segment {
-            base: u64::from(LOW) + LDT_AT,
-            limit: LDT.len() as u32 * 8 - 1,
-            attr: attr::P | 2 << 8,
-            selector: 0x30,
+        s.gdtr = state::TableReg { base: u64::from(tables.gdtr.0), limit: tables.gdtr.1 as _ };
+        let system = |(selector, base, limit): (u16, u32, u32), kind: u32| state::Segment {
+            base: u64::from(base),
+            limit,
+            attr: attr::P | kind << 8,
+            selector,
         };
-        // A TSS without an I/O permission bitmap.
-        s.tr = state::Segment { base: u64::from(LOW) + TSS, limit: 0x67, attr: attr::P | 0xB << 8, selector: 0x38 };
-        memory.dma_write(TSS + 0x66, &[0xFF, 0xFF]);
+        s.ldtr = system(tables.ldtr, 2);
+        s.tr = system(tables.tr, 0xB);
         s.cpl = 3;
         s.update_mode();
         cpu.flush();

@@ -161,7 +161,9 @@ pub struct Thunk {
     pub code: Vec<(u32, Vec<u8>)>,
     /// EIP of the loop's start.
     pub start: u32,
-    /// EIP at which the loop continues after a fault.
+    /// EIP at which the loop stores the x87 state, and goes on to `after_fault`.
+    pub store_fx: u32,
+    /// EIP at which the loop continues after a fault, when that is done.
     pub after_fault: u32,
 }
 
@@ -239,12 +241,13 @@ pub fn build(placement: Placement, shape: Shape) -> Thunk {
     e.bytes.extend_from_slice(&[0x74, if e.bits16 { 5 } else { 3 }]);
     e.sized(&[0x6A, 0x02]);
     e.sized(&[0x9D]);
-    e.load(EDI, Place::At(CTRL + ctrl::OUTPUT));
-    if shape.fx {
-        e.memory(false, &[0x0F, 0xAE], 0, Place::By(EDI, shape.fx_offset() as u32));
-    }
     // The fault handler overwrites the vector, and continues below.
     e.store_immediate(scratch(field::VECTOR), super::layout::NO_EXCEPTION);
+    let store_fx = e.here();
+    if shape.fx {
+        e.load(EDI, Place::At(CTRL + ctrl::OUTPUT));
+        e.memory(false, &[0x0F, 0xAE], 0, Place::By(EDI, shape.fx_offset() as u32));
+    }
     let after_fault = e.here();
     if shape.segments {
         for (index, offset) in field::SELECTORS {
@@ -276,7 +279,7 @@ pub fn build(placement: Placement, shape: Shape) -> Thunk {
     e.jump_far(0x33, CODE + EXIT64);
     let epilogue = e.bytes;
 
-    Thunk { code: vec![(START, prologue), (COMMON, epilogue)], start: eip(environment, START), after_fault }
+    Thunk { code: vec![(START, prologue), (COMMON, epilogue)], start: eip(environment, START), store_fx, after_fault }
 }
 
 /// The tested instruction with its landing pads, as a piece of the code area: first the offset, then bytes. What
