@@ -172,6 +172,7 @@ fn agrees(engine: &str, share: u64) {
         lines_per_form: 1,
         shard: Shard::WHOLE,
         plant: None,
+        sweep: false,
         unmasked: false,
         judge: ring86::conform::judge::Kind::Host,
     };

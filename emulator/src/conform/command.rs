@@ -21,6 +21,9 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code of a conformance run that could not be made: the command's code for host errors.
 pub const EXIT_HOST: u8 = 120;
 
+/// What `--plant` takes for every flag of every form in turn.
+const EVERY_PLANT: &str = "all";
+
 const SUITES: &str = "Suites (several may follow each other):
   native            random instructions, here and on this host's own processor
   vectors PATH      tests recorded from chips: a file or a folder of .MOO or .json, .gz or not
@@ -88,7 +91,7 @@ pub struct ConformArgs {
     /// Folder to fill with the report: results.jsonl, junit.xml, summary.txt, coverage.txt, coverage.html
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Plant a bug in one flag of one instruction form: CODE:FLAG
+    /// Plant a bug in one flag of one instruction form: CODE:FLAG; all: say for each whether native would find it
     #[arg(long, value_name = "CODE:FLAG", hide = true)]
     plant: Option<String>,
 }
@@ -234,7 +237,8 @@ pub fn main(args: &ConformArgs) -> u8 {
 }
 
 fn conform(args: &ConformArgs) -> Result<u8, Failure> {
-    let plant = args.plant.as_deref().map(Plant::parse).transpose().map_err(usage)?;
+    let plant = args.plant.as_deref().filter(|plant| *plant != EVERY_PLANT).map(Plant::parse);
+    let plant = plant.transpose().map_err(usage)?;
     let results = match parse_words(&args.words)? {
         Task::Replay(line) => return replay(&line, args, plant),
         Task::Merge(folders) => merged(&folders)?,
@@ -362,17 +366,22 @@ fn run_suite(
                 lines_per_form: 0,
                 shard: context.shard,
                 plant,
+                sweep: args.plant.as_deref() == Some(EVERY_PLANT),
                 unmasked: args.unmasked,
                 judge: *judge,
             };
             // The filter names instruction forms; random bytes, which only the host is asked about, have a name of their own.
-            let bytes = context.wants(super::bytes::NAME) && *judge == judge::Kind::Host;
-            if bytes {
-                super::bytes::run(&plan, context.engine_name, results).map_err(host)?;
-            }
+            let bytes = context.wants(super::bytes::NAME) && *judge == judge::Kind::Host && !plan.sweep;
             if !bytes || context.filter.as_deref() != Some(super::bytes::NAME) {
                 let outcome = run::run(&plan, &|text| eprintln!("{text}")).map_err(host)?;
-                outcome.add_to(results, context.engine_name);
+                if plan.sweep {
+                    super::sweep::add_to(&outcome, plan.filter.is_none(), context.engine_name, results);
+                } else {
+                    outcome.add_to(results, context.engine_name);
+                }
+            }
+            if bytes {
+                super::bytes::run(&plan, context.engine_name, results).map_err(host)?;
             }
         }
         Suite::Vectors(path) => {

@@ -5,7 +5,7 @@
 //!
 //! The native suite: [`templates`] finds every instruction form, [`generate`] makes encodings and states, [`native`] and
 //! [`thunk`] run them on the host CPU, [`subject`] on ours, and [`report`] compares, under the [`masks`]. [`minimise`]
-//! makes what fails small; [`plant`] is a bug on purpose that shows it. Other suites: recorded [`vectors`], our own
+//! makes what fails small; [`plant`] is a bug on purpose that shows it, [`sweep`] one in every flag of every form. Other suites: recorded [`vectors`], our own
 //! [`roms`], guests that report by themselves ([`image`]), programs with their end [`states`], Linux [`programs`],
 //! our engines among themselves ([`tiers`]), and [`lockstep`].
 //! [`qemu`] and [`bochs`] give a second [`opinion`] on guests, [`unicorn`] is another [`judge`] of single instructions, and
@@ -42,6 +42,7 @@ pub mod run;
 pub mod shard;
 pub mod states;
 pub mod subject;
+pub mod sweep;
 mod tables;
 pub mod templates;
 pub mod thunk;

@@ -29,6 +29,11 @@ const FLAGS: [(&str, u32); 8] = [
     ("LENGTH", 0),
 ];
 
+/// The flags that a [`Plant`] may get wrong, with their bits in EFLAGS.
+pub fn flags() -> impl Iterator<Item = (&'static str, u32)> {
+    FLAGS.into_iter().filter(|(_, bit)| *bit != 0)
+}
+
 impl Plant {
     /// Parses `CODE:FLAG`, for example `Add_rm32_r32:OF`.
     ///

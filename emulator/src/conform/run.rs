@@ -11,6 +11,7 @@ use super::report::{compare, line};
 use super::results::{Reproducer, Results, Status, Test};
 use super::shard::Shard;
 use super::subject::{CpuSubject, Subject};
+use super::sweep::Seen;
 use super::templates::{Form, forms};
 use super::values::Random;
 use crate::config::Engine;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub shard: Shard,
     /// A bug to find.
     pub plant: Option<Plant>,
+    /// Look whether a bug in any flag would be found.
+    pub sweep: bool,
     /// Compare what the masks leave out, too.
     pub unmasked: bool,
     /// Who is believed.
@@ -59,6 +62,8 @@ pub struct FormOutcome {
     pub left_out: u64,
     /// The reasons.
     pub known: BTreeSet<&'static str>,
+    /// Which wrong flags were noticed.
+    pub seen: Seen,
     /// The first difference, made small.
     pub smallest: Option<Reproducer>,
 }
@@ -90,6 +95,8 @@ pub struct Outcome {
     pub forms: BTreeMap<(Environment, u16), FormOutcome>,
     /// Who was believed.
     pub judge: judge::Kind,
+    /// How many states each encoding had.
+    pub pace: Pace,
 }
 
 impl Outcome {
@@ -125,6 +132,7 @@ impl Outcome {
             mine.lost += theirs.lost;
             mine.left_out += theirs.left_out;
             mine.known.extend(theirs.known);
+            mine.seen.merge(&theirs.seen);
             mine.masks = theirs.masks;
             mine.smallest = mine.smallest.take().or(theirs.smallest);
         }
@@ -156,6 +164,41 @@ impl Outcome {
             let key = Key { code, mode, judge: judge.to_owned(), engine: engine.to_owned() };
             results.cells.entry(key).or_default().add(&Cell { counts: form.counts, masks: form.masks });
         }
+    }
+}
+
+/// States in each encoding of the first rounds over all forms: few, so that every form has its turn at once.
+const FIRST_STATES: u64 = 16;
+/// Rounds over all forms that are so short. Some encodings of a form only fault, or have no safe state.
+const FIRST_ROUNDS: u64 = 4;
+
+/// How many states each encoding has, by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Encodings of [`FIRST_STATES`].
+    first: u64,
+    /// States of each encoding that follows.
+    states: u64,
+    /// Encodings in all.
+    encodings: u64,
+}
+
+impl Pace {
+    /// For about `cases` over `items` instruction forms.
+    fn new(cases: u64, items: u64) -> Pace {
+        let first = (items * FIRST_ROUNDS).min(cases.div_ceil(FIRST_STATES)).max(1);
+        let states = (cases / (items * 4)).clamp(FIRST_STATES, 1024);
+        let rest = cases.saturating_sub(first * FIRST_STATES);
+        Pace { first, states, encodings: first + rest.div_ceil(states) }
+    }
+
+    fn states(self, number: u64) -> usize {
+        (if number < self.first { FIRST_STATES } else { self.states }) as usize
+    }
+
+    /// Most cases in the encodings before that of a number.
+    pub fn cases_before(self, number: u64) -> u64 {
+        number.min(self.first) * FIRST_STATES + number.saturating_sub(self.first) * self.states
     }
 }
 
@@ -202,10 +245,9 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Str
     if items.is_empty() {
         return Err(format!("--filter {}: no instruction form matches", plan.filter.as_deref().unwrap_or_default()));
     }
-    let states = (plan.cases / (items.len() as u64 * 4)).clamp(16, 1024) as usize;
-    let encodings = plan.cases.div_ceil(states as u64).max(1);
+    let pace = Pace::new(plan.cases, items.len() as u64);
     let next = AtomicU64::new(0);
-    let total = Mutex::new(Outcome { judge: plan.judge, ..Outcome::default() });
+    let total = Mutex::new(Outcome { judge: plan.judge, pace, ..Outcome::default() });
     // Children are forked before the threads start.
     let mut workers = Vec::new();
     for _ in 0..plan.threads.max(1) {
@@ -218,7 +260,7 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Str
                 let mut bench = Bench::new(judge, subject, plan, progress);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= encodings {
+                    if number >= pace.encodings {
                         break;
                     }
                     if !plan.shard.has(number) {
@@ -229,10 +271,10 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&str) + Sync)) -> Result<Outcome, Str
                     let encoding =
                         (0..20).find_map(|_| Encoding::new(item.environment, item.code, &item.forms, &mut random));
                     let Some(encoding) = encoding else { continue };
-                    bench.batch(&encoding, (item.environment, item.code), states, &mut random);
+                    bench.batch(number, &encoding, (item.environment, item.code), pace.states(number), &mut random);
                     if number % 20_000 == 0 && number > 0 {
                         let different = bench.outcome.different;
-                        progress(&format!("{number} of {encodings} encodings, {different} different here"));
+                        progress(&format!("{number} of {} encodings, {different} different here", pace.encodings));
                     }
                 }
                 total.lock().unwrap_or_else(PoisonError::into_inner).merge(bench.outcome);
@@ -261,7 +303,14 @@ impl<'a> Bench<'a> {
         Bench { judge, subject, plan, progress, outcome: Outcome::default(), pattern, arena, got: vec![0; 4096] }
     }
 
-    fn batch(&mut self, encoding: &Encoding, form: (Environment, u16), states: usize, random: &mut Random) {
+    fn batch(
+        &mut self,
+        number: u64,
+        encoding: &Encoding,
+        form: (Environment, u16),
+        states: usize,
+        random: &mut Random,
+    ) {
         let shape = encoding.shape;
         let stride = shape.stride();
         let mut count = 0;
@@ -309,6 +358,9 @@ impl<'a> Bench<'a> {
                 tally.known.insert(reason);
                 left_out += 1;
                 continue;
+            }
+            if self.plan.sweep && differences.is_none() {
+                tally.seen.look(number, encoding, mask, input, expected, got);
             }
             let kind = kind_of(encoding, input, vector) as usize;
             counts[kind].0 += 1;
@@ -397,4 +449,21 @@ pub fn replay(text: &str, engine: Engine, plant: Option<Plant>, unmasked: bool) 
         text += &format!("\nthe judge is known to differ here: {reason}");
     }
     Ok((differences, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_has_its_turn_at_once() {
+        // However many cases are asked for, a bug that shows in any state is found among the first.
+        for cases in [100_000, 10_000_000, 1_000_000_000] {
+            let pace = Pace::new(cases, 2800);
+            assert!(pace.cases_before(2800) <= 44_800, "{cases}");
+            let all = pace.cases_before(pace.encodings);
+            assert!(all >= cases && all < cases + 1024, "{cases}: {all}");
+        }
+        assert_eq!(Pace::new(1, 3).encodings, 1);
+    }
 }
