@@ -94,12 +94,12 @@ impl Browser {
         result["result"]["value"].take()
     }
 
-    /// Asks until the expression is true.
+    /// Asks until the expression is true. On a page that is not whole yet it may have no value.
     #[track_caller]
     fn wait(&mut self, expression: &str) {
         let end = Instant::now() + PATIENCE;
-        while self.value(expression) != true {
-            let status = self.value("document.body.innerText");
+        while self.value(&format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()")) != true {
+            let status = self.value("document.body?.innerText");
             assert!(Instant::now() < end, "never {expression}; the page says {status}");
             std::thread::sleep(Duration::from_millis(50));
         }
