@@ -401,6 +401,9 @@ fn run_suite(
         Suite::Roms => results.tests.extend(super::roms::run(context).map_err(host)?),
         Suite::Image(folder) => results.tests.extend(super::image::run(folder, context).map_err(host)?),
         Suite::States(folder) => results.tests.extend(super::states::run(folder, context).map_err(host)?),
+        Suite::Tiers if args.plant.as_deref() == Some(EVERY_PLANT) => {
+            results.tests.extend(super::tiers::sweep(args.seed, context).map_err(host)?);
+        }
         Suite::Tiers => {
             // A case here is compiled anew, where one of native is a state for code that is there.
             let cases = args.cases.div_ceil(100);

@@ -5,6 +5,7 @@ use super::generate::encoding_of;
 use super::layout::{NO_EXCEPTION, Placement, Shape, field, get32, put32};
 use super::masks::flag;
 use super::subject::{CpuSubject, Subject};
+use super::templates::completes_never;
 use iced_x86::Code;
 
 /// Which flag of which instruction form.
@@ -58,12 +59,14 @@ pub struct Planted {
     plant: Option<Plant>,
     /// The flag to get wrong in the loaded instruction, or 0.
     wrong: u32,
+    /// It gets it wrong for the handler of an exception too, since it never completes.
+    faults: bool,
 }
 
 impl Planted {
     /// `cpu` with the bug.
     pub fn new(cpu: CpuSubject, plant: Option<Plant>) -> Planted {
-        Planted { cpu, plant, wrong: 0 }
+        Planted { cpu, plant, wrong: 0, faults: plant.is_some_and(|plant| completes_never(plant.code)) }
     }
 }
 
@@ -80,7 +83,7 @@ impl Subject for Planted {
 
     fn run_case(&mut self, input: &[u8], output: &mut [u8]) {
         self.cpu.run_case(input, output);
-        if get32(output, field::VECTOR) == NO_EXCEPTION {
+        if get32(output, field::VECTOR) == NO_EXCEPTION || self.faults {
             put32(output, field::EFLAGS, get32(output, field::EFLAGS) ^ self.wrong);
         }
     }

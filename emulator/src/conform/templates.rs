@@ -55,6 +55,11 @@ pub fn excluded(code: Code) -> Option<&'static str> {
     Some(reason)
 }
 
+/// Whether an instruction cannot come to its end in user mode with IOPL 0 and no I/O permission bitmap, or ever.
+pub fn completes_never(code: Code) -> bool {
+    code.is_privileged() || matches!(code.mnemonic(), Mnemonic::Int3 | Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2)
+}
+
 fn feature_excluded(code: Code) -> Option<&'static str> {
     use CpuidFeature as F;
     let claimed = code.cpuid_features().iter().all(|feature| {
@@ -85,6 +90,11 @@ fn feature_excluded(code: Code) -> Option<&'static str> {
 
 /// All forms of all instructions the judge is asked about, in code of `bits` bits.
 pub fn forms(bits: u32) -> BTreeMap<u16, Vec<Form>> {
+    forms_of(bits, |code| excluded(code).is_none())
+}
+
+/// All forms of the instructions wanted, in code of `bits` bits.
+pub fn forms_of(bits: u32, wanted: impl Fn(Code) -> bool) -> BTreeMap<u16, Vec<Form>> {
     let mut all: BTreeMap<u16, Vec<Form>> = BTreeMap::new();
     for two_byte in [false, true] {
         for opcode in 0..=255u8 {
@@ -97,7 +107,7 @@ pub fn forms(bits: u32) -> BTreeMap<u16, Vec<Form>> {
                 for modrm in 0..=255u8 {
                     let form = Form { prefix, address_prefix, two_byte, opcode, modrm: Some(modrm) };
                     let Some((code, has_modrm)) = decode(bits, form) else { continue };
-                    if excluded(code).is_some() {
+                    if !wanted(code) {
                         continue;
                     }
                     let list = all.entry(code as u16).or_default();

@@ -1,5 +1,6 @@
 //! Cases of the suite `tiers`, by family: each is made from the seed and its number alone.
 
+use super::forms::{Ending, Forms};
 use super::machine::{ABSENT, CODE, CODE_END, DATA, READ_ONLY, SUPERVISOR, descriptors, repaired};
 use super::rules::{INSTRUCTIONS, Rule};
 use crate::conform::generate::write_form;
@@ -21,15 +22,18 @@ pub enum Family {
     Strings,
     /// Random bytes before a page that is absent.
     Decoder,
+    /// Every form that the host is not asked about, or that only faults in user mode, at CPL 0.
+    Forms,
 }
 
 /// All families, with their names in reports.
-pub const FAMILIES: [(Family, &str); 5] = [
+pub const FAMILIES: [(Family, &str); 6] = [
     (Family::Privilege, "privilege"),
     (Family::Segments, "segments"),
     (Family::Debug, "debug"),
     (Family::Strings, "strings"),
     (Family::Decoder, "decoder"),
+    (Family::Forms, "forms"),
 ];
 
 /// What the manual says, for the families that it judges.
@@ -41,6 +45,8 @@ pub enum Expect {
     Privilege(Rule),
     /// As [`super::rules::load`]: the selector, and whether it goes to SS.
     Load(u16, bool),
+    /// As [`super::forms::wrong`].
+    Ends(Ending),
     /// Element size and whether ESI and EDI move; the count in ECX.
     String(u32, bool, bool),
 }
@@ -52,6 +58,8 @@ pub struct Case {
     pub cpl: u8,
     /// In virtual-8086 mode.
     pub v86: bool,
+    /// Size of code outside virtual-8086 mode; 16 at CPL 0 only.
+    pub bits: u32,
     /// Data segments other than DS and SS are short.
     pub short: bool,
     /// EFLAGS, IOPL included.
@@ -70,6 +78,12 @@ pub struct Case {
     pub at: u32,
     /// The code.
     pub code: Vec<u8>,
+    /// What else is laid into memory.
+    pub memory: Vec<(u32, Vec<u8>)>,
+    /// Vectors with an interrupt gate. Without any, exceptions are not delivered but end the run.
+    pub gates: Vec<u8>,
+    /// The MSRs of SYSENTER: CS, ESP, EIP.
+    pub sysenter: (u64, u64, u64),
     /// Instructions to run.
     pub steps: u64,
     /// Page table entries to write after each exception, after which the run goes on.
@@ -79,13 +93,14 @@ pub struct Case {
 }
 
 /// Case number `number` of a family.
-pub fn case(family: Family, seed: u64, number: u64, forms: &[Form]) -> Case {
+pub fn case(family: Family, seed: u64, number: u64, forms: &Forms) -> Case {
     let mut random = Random::new(seed.wrapping_mul(0x1_0000_0001).wrapping_add(number * 8 + family as u64));
     let r = &mut random;
     let cpl = r.below(4) as u8;
     let mut case = Case {
         cpl,
         v86: false,
+        bits: 32,
         short: r.one_in(4),
         flags: r.next32() & (eflags::ARITH | eflags::DF | eflags::IF) | r.below(4) << 12,
         cr4: 0,
@@ -95,6 +110,9 @@ pub fn case(family: Family, seed: u64, number: u64, forms: &[Form]) -> Case {
         fill: r.next(),
         at: CODE + 0x100,
         code: Vec::new(),
+        memory: Vec::new(),
+        gates: Vec::new(),
+        sysenter: (0, 0, 0),
         steps: 1,
         repairs: Vec::new(),
         expect: Expect::Open,
@@ -103,11 +121,19 @@ pub fn case(family: Family, seed: u64, number: u64, forms: &[Form]) -> Case {
     match family {
         Family::Privilege => privilege(&mut case, r),
         Family::Segments => segments(&mut case, r),
-        Family::Debug => debug(&mut case, r, forms),
+        Family::Debug => debug(&mut case, r, &forms.any),
         Family::Strings => strings(&mut case, r),
         Family::Decoder => decoder(&mut case, r),
+        Family::Forms => super::forms::fill(&mut case, r, forms.kernel(number)),
     }
     case
+}
+
+impl Case {
+    /// Size of its code in bits.
+    pub fn bits(&self) -> u32 {
+        if self.v86 { 16 } else { self.bits }
+    }
 }
 
 fn privilege(case: &mut Case, r: &mut Random) {

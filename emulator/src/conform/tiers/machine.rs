@@ -9,9 +9,11 @@ use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins};
 use std::sync::Arc;
 
 const RAM: usize = 0x20_0000;
-const DIRECTORY: u32 = 0x1000;
+/// The page directory.
+pub const DIRECTORY: u32 = 0x1000;
 const TABLE: u32 = 0x2000;
-const GDT: u32 = 0x3000;
+/// The descriptor table.
+pub const GDT: u32 = 0x3000;
 const TSS: u32 = 0x4000;
 /// Length of the I/O permission bitmap in the TSS: ports 0 to 3FFh, and the byte of ones that ends it.
 const BITMAP: u32 = 0x81;
@@ -44,8 +46,19 @@ fn rights(page: u32) -> u32 {
     }
 }
 
+/// CR0 that a case begins with.
+pub const CR0: u64 = cr::PE | cr::MP | cr::ET | cr::NE | cr::WP | cr::AM | cr::PG;
+/// CR4 that a case begins with, beside [`Case::cr4`].
+pub const CR4: u64 = cr::OSFXSR | cr::OSXMMEXCPT | cr::DE;
+/// Selector of the TSS.
+pub const TSS_SELECTOR: u16 = 18 << 3;
+/// Selector of code of 16 bits of level 0, 64 KiB from [`CODE`] on.
+pub const CODE16: u16 = 19 << 3;
+/// Where the gates of [`Case::gates`] lead, in the flat code of level 0.
+const HANDLER: u32 = CODE + 0x1800;
+
 /// The descriptors: by index. At each privilege level flat code, flat data and data of 4 KiB at [`DATA`], then what
-/// cannot be loaded into a data segment, or not at all.
+/// cannot be loaded into a data segment, or not at all, and at last code of 16 bits.
 pub fn descriptors() -> Vec<u64> {
     let make = |base: u32, limit: u32, access: u64, flags: u64| {
         u64::from(limit & 0xFFFF)
@@ -68,6 +81,7 @@ pub fn descriptors() -> Vec<u64> {
     list.push(make(0, 0xF_FFFF, 0x73, 0xC));
     list.push(make(0, 0xF_FFFF, 0x7B, 0xC));
     list.push(make(TSS, 0x67 + BITMAP, 0x89, 0));
+    list.push(make(CODE, 0xFFFF, 0x9B, 0));
     list
 }
 
@@ -108,6 +122,9 @@ pub struct Seen {
 /// No exception: the budget was used up, HLT, or shutdown.
 pub const NO_EXCEPTION: u32 = 0x100;
 
+/// The end of a part by HLT.
+pub const HALTED: u32 = NO_EXCEPTION + 1;
+
 /// One engine.
 pub struct Bench {
     cpu: Cpu,
@@ -147,25 +164,36 @@ impl Bench {
         }
         put(CODE, &[0x90; 0x2000]);
         put(case.at, &case.code);
+        for vector in &case.gates {
+            let gate = u64::from(HANDLER & 0xFFFF)
+                | u64::from(selector(0, 0)) << 16
+                | 0x8E00 << 32
+                | u64::from(HANDLER >> 16) << 48;
+            put(u32::from(*vector) * 8, &gate.to_le_bytes());
+        }
+        for (at, bytes) in &case.memory {
+            put(*at, bytes);
+        }
         image
     }
 
     fn begin(&mut self, case: &Case) {
         self.memory.dma_write(0, &Self::image(case));
         self.cpu.reset();
-        self.cpu.intercept = true;
+        self.cpu.intercept = case.gates.is_empty();
         let s = &mut self.cpu.state;
         for (slot, value) in s.slots.iter_mut().zip(case.gpr) {
             *slot = u64::from(value);
         }
-        s.cr0 = cr::PE | cr::MP | cr::ET | cr::NE | cr::WP | cr::AM | cr::PG;
+        s.cr0 = CR0;
         s.cr3 = u64::from(DIRECTORY);
-        s.cr4 = cr::OSFXSR | cr::OSXMMEXCPT | cr::DE | case.cr4;
+        s.cr4 = CR4 | case.cr4;
+        (s.sysenter_cs, s.sysenter_esp, s.sysenter_eip) = case.sysenter;
         s.fpu.reset();
         let list = descriptors();
         s.gdtr = TableReg { base: u64::from(GDT), limit: list.len() as u16 * 8 - 1 };
         s.idtr = TableReg { base: 0, limit: 0x3FF };
-        s.tr = Segment { base: u64::from(TSS), limit: 0x67 + BITMAP, attr: attr::P | 0xB << 8, selector: 18 << 3 };
+        s.tr = Segment { base: u64::from(TSS), limit: 0x67 + BITMAP, attr: attr::P | 0xB << 8, selector: TSS_SELECTOR };
         s.dr = case.dr;
         s.rip = u64::from(case.at);
         if case.v86 {
@@ -186,6 +214,11 @@ impl Bench {
                 let descriptor = list[usize::from(selector >> 3)];
                 let (base, limit) = if which == 2 { (u64::from(DATA), 0xFFF) } else { (0, u32::MAX) };
                 *segment = Segment { base, limit, attr: (descriptor >> 32) as u32 & attr::MASK, selector };
+            }
+            if case.bits == 16 {
+                let attr = (list[usize::from(CODE16 >> 3)] >> 32) as u32 & attr::MASK;
+                s.segs[1] = Segment { base: u64::from(CODE), limit: 0xFFFF, attr, selector: CODE16 };
+                s.rip = u64::from(case.at - CODE);
             }
         }
         s.cpl = if case.v86 { 3 } else { case.cpl };
@@ -242,6 +275,13 @@ impl Bench {
         if code == plant.code { plant.flag } else { 0 }
     }
 
+    fn get_wrong(&mut self, flag: u32) {
+        if flag != 0 {
+            let flags = self.cpu.state.eflags() ^ flag;
+            self.cpu.state.set_eflags(flags);
+        }
+    }
+
     fn part(&mut self, steps: u64) -> (u32, Option<u32>, u64, u32) {
         let end = self.cpu.retired() + steps;
         // A repeated string instruction may stop between iterations without retiring.
@@ -255,14 +295,19 @@ impl Bench {
             let before = self.cpu.retired();
             match self.cpu.run(&mut NullBus, if self.plant.is_some() { 1 } else { left }) {
                 Exit::Budget | Exit::Attention => {
-                    if wrong != 0 && self.cpu.retired() != before {
-                        let flags = self.cpu.state.eflags() ^ wrong;
-                        self.cpu.state.set_eflags(flags);
+                    if self.cpu.retired() != before {
+                        self.get_wrong(wrong);
                     }
                 }
-                Exit::Halted => return (NO_EXCEPTION + 1, None, 0, 0),
+                Exit::Halted => {
+                    self.get_wrong(wrong);
+                    return (HALTED, None, 0, 0);
+                }
                 Exit::TripleFault(_) => return (NO_EXCEPTION + 2, None, 0, 0),
-                Exit::Exception(fault) => return (fault.vector.into(), fault.error, fault.address, fault.dr6),
+                Exit::Exception(fault) => {
+                    self.get_wrong(wrong);
+                    return (fault.vector.into(), fault.error, fault.address, fault.dr6);
+                }
             }
         }
         (NO_EXCEPTION, None, 0, 0)

@@ -1,22 +1,24 @@
 //! The suite `tiers`: what the host cannot be asked about, between our own engines with nothing masked. One case is a few
 //! instructions at some privilege level over a small machine (`machine`); the interpreter runs it, the engine under test
-//! runs it, and for privilege, segment loads and string restarts the manual's `rules` judge both.
+//! runs it, and for privilege, segment loads, string restarts and the forms that the host is not asked about the manual's
+//! `rules` judge both.
 
+mod forms;
 mod generate;
 mod machine;
 mod rules;
 mod smaller;
 
 use super::command::Context;
-use super::plant::Plant;
-use super::results::{Reproducer, Test};
+use super::plant::{Plant, flags};
+use super::results::{Reproducer, Status, Test};
 use super::shard::spread;
-use super::templates::{Form, forms};
 use crate::config::Engine;
+use forms::Forms;
 use generate::{Case, Expect, FAMILIES, Family, case};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use machine::{Bench, NO_EXCEPTION, Seen};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Runs `cases` cases over all families, those of this shard.
@@ -24,7 +26,7 @@ use std::fmt::Write as _;
 /// # Errors
 /// One sentence.
 pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Result<Vec<Test>, String> {
-    let forms = all_forms();
+    let forms = Forms::new();
     let families: Vec<(Family, &str)> = FAMILIES.into_iter().filter(|(_, name)| context.wants(name)).collect();
     if families.is_empty() {
         let names = FAMILIES.map(|(_, name)| name).join(", ");
@@ -67,6 +69,41 @@ pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Re
     Ok(tests)
 }
 
+/// Whether a bug in any one flag of any form of the family `forms` would be noticed by the manual's rule, and how soon:
+/// one case of each form, a test for each instruction form and code size.
+///
+/// # Errors
+/// One sentence.
+pub fn sweep(seed: u64, context: &Context) -> Result<Vec<Test>, String> {
+    let forms = Forms::new();
+    let mut pair = Pair::new(context.engine, None)?;
+    // A machine of its own: the pair's time stamp counters go on side by side.
+    let mut alone = Bench::new(Engine::Interpreter, None)?;
+    let mut found: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
+    for number in (0..forms.kernels()).filter(|number| context.shard.has(*number)) {
+        let form = forms.kernel(number);
+        let name = format!("{}-bit {:?} at CPL 0", form.bits, form.code);
+        if !context.wants(&name) {
+            continue;
+        }
+        let case = case(Family::Forms, seed, number, &forms);
+        let (_, missed) = found.entry(name).or_insert((number + 1, Vec::new()));
+        missed.extend(pair.differs(&case).map(|found| format!("without a bug: {}", found.text)));
+        if let Expect::Ends(ending) = case.expect {
+            missed.extend(forms::unnoticed(ending, &alone.run(&case).0).into_iter().map(str::to_owned));
+        }
+    }
+    let tests = found.into_iter().map(|(name, (within, missed))| {
+        let (status, detail) = match missed.is_empty() {
+            true => (Status::Pass, format!("found within {within} cases of the family forms")),
+            false => (Status::Fail, format!("not found: {}", missed.join(", "))),
+        };
+        let (cases, failed) = (flags().count() as u64, missed.len() as u64);
+        Test { cases, failed, ..Test::new(super::sweep::SUITE, context.engine_name, name, status, detail) }
+    });
+    Ok(tests.collect())
+}
+
 /// Runs the case of a line `tiers=FAMILY seed=S case=N` again, with `less=`, after what `smaller` takes away: what
 /// differs, empty if nothing does, and the case in words.
 ///
@@ -81,16 +118,12 @@ pub fn replay(line: &str, engine: Engine, plant: Option<Plant>) -> Result<(Strin
     let name = value("tiers")?;
     let family = FAMILIES.into_iter().find(|(_, known)| *known == name);
     let (family, _) = family.ok_or_else(|| format!("the line to replay names no family of tiers: {name}"))?;
-    let case = case(family, number("seed")?, number("case")?, &all_forms());
+    let case = case(family, number("seed")?, number("case")?, &Forms::new());
     let less = value("less").unwrap_or_default();
     let case = smaller::after(case, less).ok_or("the line to replay has no valid less=")?;
     let difference = Pair::new(engine, plant)?.differs(&case).map(|found| found.text).unwrap_or_default();
     let text = explain(&case, &difference);
     Ok((difference, text))
-}
-
-fn all_forms() -> Vec<Form> {
-    forms(32).into_values().flatten().collect()
 }
 
 /// The interpreter and the engine under test.
@@ -156,6 +189,7 @@ fn wrong(case: &Case, seen: &Seen) -> Option<String> {
                 format!("loading {selector:04x} at CPL {}: the manual asks for {should:x?}, it was {end:x?}", case.cpl)
             })
         }
+        Expect::Ends(ending) => forms::wrong(ending, seen),
         Expect::String(size, source, destination) => {
             // What ECX has counted, ESI and EDI have gone.
             let count = case.gpr[1].wrapping_sub(seen.gpr[1] as u32);
@@ -181,9 +215,8 @@ fn differing(a: &Seen, b: &Seen) -> String {
 
 fn explain(case: &Case, difference: &str) -> String {
     let mut text = String::new();
-    let ip = if case.v86 { case.at - machine::CODE } else { case.at };
-    let bits = if case.v86 { 16 } else { 32 };
-    let mut decoder = Decoder::with_ip(bits, &case.code, ip.into(), DecoderOptions::NONE);
+    let ip = if case.bits() == 16 { case.at - machine::CODE } else { case.at };
+    let mut decoder = Decoder::with_ip(case.bits(), &case.code, ip.into(), DecoderOptions::NONE);
     let mut formatter = IntelFormatter::new();
     while decoder.can_decode() {
         let instruction = decoder.decode();
@@ -199,7 +232,6 @@ fn explain(case: &Case, difference: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conform::results::Status;
     use crate::conform::shard::Shard;
 
     fn context(engine: Engine) -> Context<'static> {
@@ -209,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_interpreter_does_as_the_manual_says() {
-        for test in run(20_000, 3, &context(Engine::Interpreter), None).unwrap() {
+        for test in run(24_000, 3, &context(Engine::Interpreter), None).unwrap() {
             let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
             assert_eq!((test.status, test.cases), (Status::Pass, 4000), "{}: {why}", test.name);
         }
@@ -226,8 +258,25 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_at_cpl_0_is_looked_at() {
+        let tests = sweep(5, &context(Engine::Interpreter)).unwrap();
+        assert_eq!(tests.len(), 180);
+        for test in tests {
+            assert_eq!((test.status, test.cases), (Status::Pass, 7), "{}: {}", test.name, test.detail);
+        }
+        for plant in ["Cli:CF", "Ud2:ZF", "Hlt:DF", "Iretd:OF", "Mov_cr_r32:AF"] {
+            let context = Context { filter: Some("forms".to_owned()), ..context(Engine::named("quick").unwrap()) };
+            let tests = run(6 * 400, 6, &context, Some(Plant::parse(plant).unwrap())).unwrap();
+            let text = tests[0].reproducer.as_ref().map(|r| r.text.clone()).unwrap_or_default();
+            assert_eq!((tests.len(), tests[0].status), (1, Status::Fail), "{plant}");
+            let name = plant.split([':', '_']).next().unwrap().to_lowercase();
+            assert!(text.lines().next().unwrap().contains(&name), "{plant}: {text}");
+        }
+    }
+
+    #[test]
     fn a_wrong_rule_is_noticed() {
-        let case = case(Family::Segments, 1, 0, &all_forms());
+        let case = case(Family::Segments, 1, 0, &Forms::new());
         let (mut seen, _) = Bench::new(Engine::Interpreter, None).unwrap().run(&case);
         let case = Case { expect: Expect::Load(0x08, true), cpl: 3, ..case };
         seen.ends[0] = (NO_EXCEPTION, None, 0, 0);

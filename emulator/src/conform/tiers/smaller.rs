@@ -21,7 +21,7 @@ pub fn smaller(case: &Case, number: usize) -> Option<Case> {
         13 => less.fill = 0,
         14 => less.steps = 1,
         _ => {
-            let mut decoder = Decoder::new(if case.v86 { 16 } else { 32 }, &case.code, DecoderOptions::NONE);
+            let mut decoder = Decoder::new(case.bits(), &case.code, DecoderOptions::NONE);
             for _ in 15..number {
                 if !decoder.can_decode() {
                     return None;
