@@ -4,8 +4,10 @@
 use ring86::boot::image;
 use ring86::boot::linux::Entry;
 use ring86::config::MachineConfig;
+use ring86::drives::Bay;
 use ring86::lockstep::{Difference, Lockstep, Maker, Trouble};
 use ring86::machine::Outcome;
+use ring86::storage::Image;
 use ring86_translator::engine::Config;
 use ring86_translator::ir::{Op, Width};
 use std::cell::Cell;
@@ -63,6 +65,35 @@ fn linux_is_the_same() {
     config.ram = 256 << 20;
     config.payload = Some(image::kernel("vmlinuz", &bytes, "console=ttyS0", disk, Entry::Real).expect("a kernel"));
     agree(&config, Config { threshold: 50, ..Config::default() }, 600_000_000);
+}
+
+/// A run that ends in HLT goes on behind an interrupt, at a place where the two machines can be compared.
+#[test]
+fn a_guest_that_waits_for_interrupts_is_the_same() {
+    let mut code: Vec<u8> = vec![0x31, 0xc0, 0x8e, 0xd8]; // xor ax, ax; mov ds, ax
+    code.extend([0xb0, 0x34, 0xe6, 0x43]); // mov al, 34h; out 43h, al
+    code.extend([0xb0, 0x11, 0xe6, 0x40]); // mov al, 11h; out 40h, al
+    code.extend([0xb0, 0x01, 0xe6, 0x40, 0xfb]); // mov al, 1; out 40h, al; sti: a tick in 111h clocks, 0.23 ms
+    let head = code.len();
+    code.extend([0x8b, 0x0e, 0x6c, 0x04]); // mov cx, [46Ch], which counts ticks
+    code.extend([0x83, 0xe1, 0x7f, 0x41]); // and cx, 7Fh; inc cx
+    code.extend([0x01, 0xc8, 0xe2, 0xfc, 0xf4]); // add ax, cx; loop -4; hlt
+    code.extend([0xeb, head.wrapping_sub(code.len() + 2) as u8]); // jmp
+    code.resize(510, 0);
+    code.extend([0x55, 0xaa]);
+    code.resize(1_474_560, 0);
+    let make = move || {
+        let mut config = MachineConfig::new();
+        config.drives.floppies[0] = Bay::Loaded(Image::memory(code.clone(), true));
+        Ok(config)
+    };
+    let engine = Config { threshold: 20, ..Config::default() };
+    let mut both = Lockstep::new(Rc::new(make), engine, 10_000_000_000).expect("two machines");
+    if let Err(difference) = run(&mut both, 150_000_000) {
+        panic!("{}", both.explain(*difference, "this test"));
+    }
+    let ticks = both.compiled().cpu().stats.interrupts;
+    assert!(ticks > 4000, "{ticks} interrupts");
 }
 
 /// Where [`guest`]'s code begins.

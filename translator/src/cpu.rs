@@ -275,6 +275,9 @@ impl Cpu {
         self.state.host_x87 = HostX87::UNKNOWN;
         if let Some(e) = &mut self.engine {
             e.sample = true;
+            // The caller has looked: a run that ended in HLT may have left this behind, and would end the next one between
+            // an interrupt and its handler's first instruction, where the interpreter never stops.
+            e.left = false;
         }
         loop {
             self.settle_sti();

@@ -123,7 +123,8 @@ impl Cpu {
             }
             most += 1;
         };
-        if let Some(e) = &mut self.engine {
+        // Where nothing has run, the interpreter cannot stop: behind an interrupt, before its handler.
+        if let Some(e) = self.engine.as_mut().filter(|_| self.retired != before) {
             e.look(self.retired);
         }
         why
