@@ -91,7 +91,7 @@ pub struct ConformArgs {
     /// Folder to fill with the report: results.jsonl, junit.xml, summary.txt, coverage.txt, coverage.html
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Plant a bug in one flag of one instruction form: CODE:FLAG; all: say for each whether native would find it
+    /// Plant a bug in one flag of one instruction form: CODE:FLAG; all: say for each whether native and tiers would find it
     #[arg(long, value_name = "CODE:FLAG", hide = true)]
     plant: Option<String>,
 }
@@ -241,14 +241,51 @@ fn conform(args: &ConformArgs) -> Result<u8, Failure> {
     let plant = plant.transpose().map_err(usage)?;
     let results = match parse_words(&args.words)? {
         Task::Replay(line) => return replay(&line, args, plant),
-        Task::Merge(folders) => merged(&folders)?,
-        Task::Suites(suites, against) => run_suites(args, &suites, against, plant)?,
+        Task::Merge(folders) => merged(folders, args.report.as_deref())?,
+        Task::Suites(suites, against) => {
+            check(args, &suites)?;
+            if let Some(folder) = &args.report {
+                output::prepare_folder(folder).map_err(host)?;
+            }
+            run_suites(args, &suites, against, plant)?
+        }
     };
+    // First what cannot fail: hours of work may be in it.
+    print!("{}", output::render(&results, args.format));
     if let Some(folder) = &args.report {
         output::write_folder(&results, folder).map_err(host)?;
     }
-    print!("{}", output::render(&results, args.format));
     Ok(if results.is_clean() { 0 } else { EXIT_DIFFERENT })
+}
+
+/// What can be wrong with the options beside each one for itself.
+fn check(args: &ConformArgs, suites: &[Suite]) -> Result<(), Failure> {
+    let twice =
+        |list: &[String]| list.iter().enumerate().find(|(n, word)| list[..*n].contains(word)).map(|f| f.1.clone());
+    if let Some(engine) = twice(&args.engine) {
+        return Err(usage(format!("--engine {engine}: it is there twice")));
+    }
+    let names: Vec<String> = suites.iter().map(|suite| format!("{suite:?}").to_lowercase()).collect();
+    if let Some(suite) = twice(&names) {
+        let name = suite.split('(').next().unwrap_or_default();
+        return Err(usage(format!("conform {name}: this suite is there twice")));
+    }
+    for (option, value) in [("--cases", Some(args.cases)), ("--jobs", args.jobs.map(|jobs| jobs as u64))] {
+        if value == Some(0) {
+            return Err(usage(format!("{option} 0: nothing would be run; 1 is the least")));
+        }
+    }
+    let fixed = suites.iter().find_map(|suite| match suite {
+        Suite::Native(_) => Some("native"),
+        Suite::Tiers => Some("tiers"),
+        _ => None,
+    });
+    match (fixed, args.cpu) {
+        (Some(suite), Some(model)) if model != Model::Max => Err(usage(format!(
+            "--cpu {model}: {suite} asks the model max alone, which has what the host has; leave --cpu out"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn named_engine(name: &str) -> Result<Engine, Failure> {
@@ -297,7 +334,8 @@ fn run_suites(
     if let Some(emulator) = against {
         emulator.check().map_err(host)?;
     }
-    let asked = Asked { suites: args.words.join(" "), options: options(args) };
+    let asked =
+        Asked { suites: args.words.join(" "), options: options(args), version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut results = Results::new(asked, shard);
     let start = Instant::now();
     for (name, engine) in engines {
@@ -306,10 +344,7 @@ fn run_suites(
             engine_name: name,
             cpu: args.cpu,
             shard,
-            jobs: args
-                .jobs
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| count.get()))
-                .max(1),
+            jobs: args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| count.get())),
             filter: args.filter.as_ref().map(|filter| filter.to_lowercase()),
             against,
         };
@@ -324,6 +359,9 @@ fn run_suites(
 /// The options that change what is run, in one spelling.
 fn options(args: &ConformArgs) -> String {
     let mut text = format!("--engine {} --seed {} --cases {}", args.engine.join(","), args.seed, args.cases);
+    if args.words.iter().any(|word| word == "lockstep") {
+        text += &format!(" --millions {}", args.millions);
+    }
     let others = [
         ("--cpu", args.cpu.map(|cpu| cpu.to_string())),
         ("--filter", args.filter.clone()),
@@ -407,7 +445,7 @@ fn run_suite(
         Suite::Tiers => {
             // A case here is compiled anew, where one of native is a state for code that is there.
             let cases = args.cases.div_ceil(100);
-            results.tests.extend(super::tiers::run(cases, args.seed, context, plant).map_err(host)?);
+            super::tiers::run(cases, args.seed, context, plant, results).map_err(host)?;
         }
         Suite::Programs(folder) => results.tests.extend(super::programs::run(folder, context).map_err(host)?),
         Suite::Lockstep(path) => {
@@ -417,11 +455,15 @@ fn run_suite(
     Ok(())
 }
 
-fn merged(folders: &[PathBuf]) -> Result<Results, Failure> {
+/// Joins the reports in `folders`, without the one that an earlier call left in `whole`.
+fn merged(mut folders: Vec<PathBuf>, whole: Option<&Path>) -> Result<Results, Failure> {
+    let place = |path: &Path| path.canonicalize().ok();
+    folders.retain(|folder| whole.is_none_or(|whole| place(whole).is_none() || place(whole) != place(folder)));
     let read = |folder: &PathBuf| {
         let path = if folder.is_dir() { folder.join(output::LINES) } else { folder.clone() };
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| host(format!("{name}: {error}")))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| host(crate::error::Error::io("read", &path, &error)))?;
         Ok((name.clone(), Results::parse(&name, &text).map_err(host)?))
     };
     merge(folders.iter().map(read).collect::<Result<Vec<_>, Failure>>()?).map_err(host)

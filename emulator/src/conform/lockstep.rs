@@ -2,11 +2,10 @@
 
 use super::command::Context;
 use super::results::{Status, Test};
-use crate::boot::image::{self, Kind};
 use crate::boot::linux::Entry;
 use crate::config::{Engine, MachineConfig};
+use crate::drives::DriveArgs;
 use crate::lockstep::{Lockstep, THRESHOLD, Trouble};
-use crate::session::read_file;
 use ring86_devices::Time;
 use ring86_translator::engine::Config;
 use std::path::Path;
@@ -18,31 +17,30 @@ use std::rc::Rc;
 /// # Errors
 /// One sentence.
 pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, String> {
+    let name = path.display().to_string();
+    if !context.wants(&name) {
+        return Err(format!("--filter: it does not match {name}, the only test of lockstep"));
+    }
     if !context.shard.has(0) {
         return Ok(Vec::new());
-    }
-    let name = path.display().to_string();
-    let bytes = read_file(path).map_err(|error| error.to_string())?;
-    let kind = image::recognise(&bytes, bytes.len() as u64);
-    if !matches!(kind, Some(Kind::Linux | Kind::Multiboot | Kind::Elf)) {
-        return Err(format!(
-            "{name}: lockstep runs kernels (Linux, multiboot, ELF): two machines cannot share a drive"
-        ));
     }
     // What the interpreter is compared with is compiled code, whichever engine is asked for.
     let engine = match context.engine {
         Engine::Translator(config) => config,
         _ => Config { threshold: THRESHOLD, ..Config::default() },
     };
-    let model = context.cpu;
-    let shown = name.clone();
+    let mut config = MachineConfig::new();
+    config.ram = 256 << 20;
+    config.model = context.cpu.unwrap_or(config.model);
+    config.debug_exit = Some(0xF4);
+    config.reboot = false;
+    let mut drives = DriveArgs::default();
+    drives.insert_bare(&mut config, path, "", None, Entry::Real).map_err(|error| error.to_string())?;
+    // Two machines have the drives, each with its own writes.
+    let drives = drives.ephemeral().told();
     let make = move || {
-        let mut config = MachineConfig::new();
-        config.ram = 256 << 20;
-        config.model = model.unwrap_or(config.model);
-        config.debug_exit = Some(0xF4);
-        config.reboot = false;
-        config.payload = Some(image::kernel(&shown, &bytes, "", None, Entry::Real)?);
+        let mut config = config.clone();
+        drives.insert(&mut config)?;
         Ok(config)
     };
     let mut both = Lockstep::new(Rc::new(make), engine, Time::MAX).map_err(|error| error.to_string())?;
@@ -51,9 +49,14 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
     while matches!(end, Ok(None)) && both.compiled().retired() < limit {
         end = both.step();
     }
-    let end = end.and_then(|_| both.compare_all());
+    let end = end.and_then(|outcome| both.compare_all().map(|()| outcome));
+    let mut ended = String::new();
     let difference = match end {
-        Ok(()) => None,
+        Ok(outcome) => {
+            ended =
+                outcome.map_or("; the guest goes on".to_owned(), |outcome| format!("; the guest ended: {outcome:?}"));
+            None
+        }
         Err(Trouble::Host(error)) => return Err(error.to_string()),
         Err(Trouble::Difference(difference)) => Some(difference),
     };
@@ -62,11 +65,11 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
         "{} beside interpreter",
         if matches!(context.engine, Engine::Interpreter) { "translator" } else { context.engine_name }
     );
-    let done = format!("{cases} comparisons over {} instructions", both.compiled().retired());
+    let done = format!("{cases} comparisons over {} instructions{ended}", both.compiled().retired());
     let mut test = match difference {
         None => Test::new("lockstep", &engine, name, Status::Pass, done),
         Some(difference) => {
-            let text = both.explain(*difference, "ring86 run --engine lockstep --clock virtual --kernel ...");
+            let text = both.explain(*difference, &format!("ring86 run --engine lockstep --clock virtual '{name}'"));
             Test::new("lockstep", &engine, name, Status::Fail, format!("{text}\n{done}"))
         }
     };

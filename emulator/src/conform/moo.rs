@@ -134,7 +134,7 @@ pub struct File {
 /// Reads a file, compressed or not. The error is a sentence that names the file.
 pub fn read(path: &Path) -> Result<File, String> {
     let name = path.display();
-    let mut bytes = std::fs::read(path).map_err(|error| format!("{name}: {error}"))?;
+    let mut bytes = std::fs::read(path).map_err(|error| crate::error::Error::io("read", path, &error).to_string())?;
     if bytes.starts_with(&[0x1F, 0x8B]) {
         // The sets shrink to about an eighth.
         let mut plain = Vec::with_capacity(bytes.len() * 10);

@@ -124,14 +124,35 @@ fn junit(results: &Results) -> String {
 /// Name of the file with JSON lines in a report's folder.
 pub const LINES: &str = "results.jsonl";
 
+fn report_failure(path: &Path, error: &std::io::Error) -> String {
+    use std::io::ErrorKind as K;
+    let why = match error.kind() {
+        K::AlreadyExists | K::NotADirectory => "a file of that name is in the way".to_owned(),
+        K::PermissionDenied => "permission denied".to_owned(),
+        K::NotFound => "there is no folder to put it in".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("--report: cannot write '{}': {why}", path.display())
+}
+
+/// Makes a report's folder, and begins the file of JSON lines in it, so that a place that cannot be written is known before
+/// the suites run. Until the report is there, the file says that it is none.
+///
+/// # Errors
+/// One sentence.
+pub fn prepare_folder(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| report_failure(folder, &error))?;
+    let path = folder.join(LINES);
+    std::fs::write(&path, "").map_err(|error| report_failure(&path, &error))
+}
+
 /// Fills a folder, which is made if need be: JSON lines, JUnit's XML, the summary, and the coverage matrix as text
 /// and as a page.
 ///
 /// # Errors
 /// One sentence.
 pub fn write_folder(results: &Results, folder: &Path) -> Result<(), String> {
-    let fail = |path: &Path, error: std::io::Error| format!("--report: cannot write '{}': {error}", path.display());
-    std::fs::create_dir_all(folder).map_err(|error| fail(folder, error))?;
+    std::fs::create_dir_all(folder).map_err(|error| report_failure(folder, &error))?;
     let files = [
         (LINES, render(results, Format::Jsonl)),
         ("junit.xml", junit(results)),
@@ -141,7 +162,7 @@ pub fn write_folder(results: &Results, folder: &Path) -> Result<(), String> {
     ];
     for (name, content) in files {
         let path = folder.join(name);
-        std::fs::write(&path, content).map_err(|error| fail(&path, error))?;
+        std::fs::write(&path, content).map_err(|error| report_failure(&path, &error))?;
     }
     Ok(())
 }
@@ -153,7 +174,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Results {
-        let asked = Asked { suites: "roms".to_owned(), options: String::new() };
+        let asked = Asked { suites: "roms".to_owned(), ..Asked::default() };
         let mut results = Results::new(asked, Shard::WHOLE);
         results.tests.push(Test::new("roms", "single", "good", Status::Pass, ""));
         let mut bad = Test::new("roms", "single", "a<b", Status::Fail, "said \u{1b}\"no\" & left\nsecond line");

@@ -6,6 +6,9 @@ use super::shard::Shard;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// Number of the lines' form.
+const FORMAT: u64 = 2;
+
 /// How a test ended. The order is that of gravity: of several results for one test the gravest stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
@@ -100,6 +103,8 @@ pub struct Asked {
     pub suites: String,
     /// The options that change what is run.
     pub options: String,
+    /// Version of the program that ran it.
+    pub version: String,
 }
 
 /// Results of a run or of a shard of it.
@@ -157,7 +162,7 @@ impl Results {
     pub fn json_lines(&self) -> Vec<String> {
         let mut lines = vec![
             json!({
-                "type": "run", "format": 1, "version": env!("CARGO_PKG_VERSION"), "suites": self.asked.suites,
+                "type": "run", "format": FORMAT, "version": self.asked.version, "suites": self.asked.suites,
                 "options": self.asked.options, "shards": self.shards, "hosts": self.hosts,
             })
             .to_string(),
@@ -171,16 +176,7 @@ impl Results {
             });
             lines.push(line.to_string());
         }
-        let totals = self.totals();
-        let tests: serde_json::Map<String, Value> =
-            STATUSES.iter().zip(totals.tests).map(|((_, name), count)| ((*name).to_owned(), count.into())).collect();
-        lines.push(
-            json!({
-                "type": "end", "tests": tests, "cases": totals.cases, "failed": totals.failed,
-                "skipped": totals.skipped, "seconds": self.seconds,
-            })
-            .to_string(),
-        );
+        lines.push(end_of(self, &self.seconds.into()).to_string());
         lines
     }
 
@@ -190,12 +186,14 @@ impl Results {
     /// One sentence that names file and line.
     pub fn parse(name: &str, text: &str) -> Result<Results, String> {
         let mut results = Results::default();
-        let (mut began, mut ended) = (false, false);
+        let (mut began, mut ended) = (false, None);
         for (number, line) in text.lines().enumerate() {
             let bad = |what: &str| format!("{name}, line {}: {what}", number + 1);
             let value: Value = serde_json::from_str(line).map_err(|_| bad("this is no JSON"))?;
             match value["type"].as_str() {
-                Some("run") if value["format"].as_u64() == Some(1) => {
+                _ if ended.is_some() => return Err(bad("more follows after the report's end")),
+                Some("run") if began => return Err(bad("a second report begins in this file")),
+                Some("run") if value["format"].as_u64() == Some(FORMAT) => {
                     began = true;
                     results.read_run(&value).ok_or_else(|| bad("a damaged 'run' line"))?;
                 }
@@ -206,28 +204,43 @@ impl Results {
                     results.cells.insert(key, cell);
                 }
                 Some("end") => {
-                    ended = true;
                     results.seconds = value["seconds"].as_f64().unwrap_or(0.0);
+                    ended = Some(value);
                 }
                 _ => return Err(bad("this is no line of a conformance report")),
             }
         }
         match (began, ended) {
-            (true, true) => Ok(results),
+            (true, Some(end)) if end_of(&results, &end["seconds"]) != end => {
+                Err(format!("{name}: lines are missing or there twice, its sums are others"))
+            }
+            (true, Some(_)) => Ok(results),
             (false, _) => Err(format!("{name}: this is no conformance report")),
-            (true, false) => Err(format!("{name}: the report is truncated, its run did not end")),
+            (true, None) => Err(format!("{name}: the report is truncated, its run did not end")),
         }
     }
 
     fn read_run(&mut self, value: &Value) -> Option<()> {
-        self.asked =
-            Asked { suites: value["suites"].as_str()?.to_owned(), options: value["options"].as_str()?.to_owned() };
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        self.asked = Asked { suites: text("suites")?, options: text("options")?, version: text("version")? };
         for pair in value["shards"].as_array()? {
-            self.shards.push((pair[0].as_u64()?, pair[1].as_u64()?));
+            let (m, n) = (pair[0].as_u64()?, pair[1].as_u64()?);
+            self.shards.push((1..=n).contains(&m).then_some((m, n))?);
         }
         self.hosts = value["hosts"].as_array()?.iter().filter_map(|h| h.as_str().map(str::to_owned)).collect();
         Some(())
     }
+}
+
+/// The line that ends a report.
+fn end_of(results: &Results, seconds: &Value) -> Value {
+    let totals = results.totals();
+    let tests: serde_json::Map<String, Value> =
+        STATUSES.iter().zip(totals.tests).map(|((_, name), count)| ((*name).to_owned(), count.into())).collect();
+    json!({
+        "type": "end", "tests": tests, "cases": totals.cases, "failed": totals.failed, "skipped": totals.skipped,
+        "cells": results.cells.len(), "seconds": seconds,
+    })
 }
 
 /// Sums over some tests.
@@ -348,7 +361,7 @@ mod tests {
     use super::*;
 
     fn part(index: u64, of: u64, failed: u64) -> Results {
-        let asked = Asked { suites: "native".to_owned(), options: "--seed 1".to_owned() };
+        let asked = Asked { suites: "native".to_owned(), options: "--seed 1".to_owned(), version: "1".to_owned() };
         let mut results = Results::new(asked, Shard { index, of });
         let mut test = Test::of_cases("native", "interpreter", "flat32 Add_rm32_r32", 10, failed);
         if failed > 0 {

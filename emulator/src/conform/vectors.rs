@@ -1,11 +1,13 @@
 //! Runs recorded tests: one instruction from a state captured on a real chip to the state the chip left.
 
-use super::coverage::{Cell, Key, kind_of_instruction};
+use super::coverage::{Cell, Key, describe_mask, kind_of_instruction};
+use super::masks::{Mask, NOTHING_LEFT_OUT};
 use super::moo::{self, Registers, Test};
 use super::results::{self, Reproducer, Results};
 use super::shard::Shard;
 use super::vectors_json;
 use crate::config::Engine;
+use crate::error::Error;
 use iced_x86::{Decoder, DecoderOptions};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins, state};
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub struct FileOutcome {
     pub lines: Vec<String>,
     /// Cases and differences by iced code and kind of operand.
     cells: BTreeMap<u16, [(u64, u64); 4]>,
+    /// What the suite's own mask leaves out.
+    masks: String,
     /// The first difference.
     first: Option<Reproducer>,
 }
@@ -79,7 +83,7 @@ impl Outcome {
                 let code =
                     iced_x86::Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |c| format!("{c:?}"));
                 let key = Key { code, mode: 16, judge: "vectors".to_owned(), engine: engine.to_owned() };
-                results.cells.entry(key).or_default().add(&Cell { counts, masks: String::new() });
+                results.cells.entry(key).or_default().add(&Cell { counts, masks: file.masks.clone() });
             }
         }
     }
@@ -158,7 +162,7 @@ fn paths(plan: &Plan) -> Result<(PathBuf, Vec<PathBuf>), String> {
     if !plan.path.is_dir() {
         return Ok((plan.path.parent().unwrap_or(Path::new("")).to_path_buf(), vec![plan.path.clone()]));
     }
-    let entries = std::fs::read_dir(&plan.path).map_err(|error| format!("{}: {error}", plan.path.display()))?;
+    let entries = std::fs::read_dir(&plan.path).map_err(|error| Error::io("read", &plan.path, &error).to_string())?;
     let all = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     let mut paths: Vec<PathBuf> = all.filter(|path| is_vectors(&file_name(path))).collect();
     if paths.is_empty() {
@@ -261,7 +265,12 @@ impl Bench {
             Model::I8086 => masks.get(&stem).copied().unwrap_or(u32::MAX),
             _ => u32::MAX,
         };
-        let mut outcome = FileOutcome { name, ..FileOutcome::default() };
+        if file.tests.is_empty() {
+            return Err(format!("{}: no tests in it", path.display()));
+        }
+        let eflags = file.mask.map_or(u32::MAX, |mask| mask.flags) & defined;
+        let masks = describe_mask(&Mask { eflags, ..NOTHING_LEFT_OUT });
+        let mut outcome = FileOutcome { name, masks, ..FileOutcome::default() };
         let wrong = IDIV_FLAGS.iter().find(|(of, _)| model == Model::I286 && *of == stem).map_or(&[][..], |w| w.1);
         for test in file.tests.iter().filter(|test| plan.only.is_none_or(|only| only == test.index)) {
             if wrong.contains(&test.index) {

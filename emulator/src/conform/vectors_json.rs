@@ -22,7 +22,7 @@ pub fn read(path: &Path, model: Option<Model>) -> Result<File, String> {
         Model::I386 => "386E",
         _ => return Err(format!("{name}: there are no recorded vectors of the {model}")),
     };
-    let mut bytes = std::fs::read(path).map_err(|error| format!("{name}: {error}"))?;
+    let mut bytes = std::fs::read(path).map_err(|error| crate::error::Error::io("read", path, &error).to_string())?;
     if bytes.starts_with(&[0x1F, 0x8B]) {
         let mut plain = Vec::new();
         flate2::read::MultiGzDecoder::new(&bytes[..])

@@ -16,11 +16,19 @@ const STACK: u32 = 0xE000_F000;
 
 const GPR: [&str; 8] = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"];
 
+/// How a header begins.
+const HEADER: &str = "%ifdef CONFIG";
+
 /// The header of a program, and None if it has none.
 fn header(text: &str) -> Result<Option<Value>, String> {
-    let Some((_, rest)) = text.split_once("%ifdef CONFIG") else { return Ok(None) };
+    let Some((_, rest)) = text.split_once(HEADER) else { return Ok(None) };
     let (json, _) = rest.split_once("%endif").ok_or("the header has no %endif")?;
     serde_json::from_str(json).map(Some).map_err(|error| format!("the header is no JSON ({error})"))
+}
+
+/// Whether a file has a header. What cannot be read says so when it is run.
+pub fn is_test(path: &Path) -> bool {
+    read_text(path).is_ok_and(|text| text.contains(HEADER)) || !path.is_file()
 }
 
 fn hex(value: &Value) -> Option<u64> {

@@ -8,8 +8,9 @@ pub mod x86emu;
 
 use super::command::Context;
 use super::results::{Status, Test};
-use super::shard::spread;
+use super::shard::{Shard, spread};
 use crate::config::Engine;
+use crate::error::Error;
 use ring86_translator::state::{Segment, attr, cr};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 /// One sentence.
 pub fn run(folder: &Path, context: &Context) -> Result<Vec<Test>, String> {
     let verdicts = Verdicts::read(folder)?;
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| Error::io("read", folder, &error).to_string())?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.sort();
     let files: Vec<(Reader, PathBuf)> =
@@ -43,6 +44,9 @@ pub fn run(folder: &Path, context: &Context) -> Result<Vec<Test>, String> {
     for list in lists {
         tests.extend(list?.into_iter().filter(|test| context.wants(&test.name)).map(|test| verdicts.apply(test)));
     }
+    if let Some(filter) = context.filter.as_ref().filter(|_| tests.is_empty() && context.shard == Shard::WHOLE) {
+        return Err(format!("--filter {filter}: no test in {} matches", folder.display()));
+    }
     Ok(tests)
 }
 
@@ -52,7 +56,7 @@ fn reader_of(path: &Path) -> Option<Reader> {
     match path.extension()?.to_str()? {
         "init" => Some(x86emu::run),
         "def" => Some(valgrind::run),
-        "asm" => Some(headed::run),
+        "asm" if headed::is_test(path) => Some(headed::run),
         _ => None,
     }
 }
@@ -64,7 +68,7 @@ fn file_name(path: &Path) -> String {
 
 /// A file's text.
 fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, &error).to_string())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -10,22 +10,29 @@ mod rules;
 mod smaller;
 
 use super::command::Context;
+use super::coverage::{Cell, Key, kind_of_instruction};
 use super::plant::{Plant, flags};
-use super::results::{Reproducer, Status, Test};
+use super::results::{Reproducer, Results, Status, Test};
 use super::shard::spread;
 use crate::config::Engine;
 use forms::Forms;
 use generate::{Case, Expect, FAMILIES, Family, case};
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Code, Decoder, DecoderOptions, Formatter, IntelFormatter};
 use machine::{Bench, NO_EXCEPTION, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Runs `cases` cases over all families, those of this shard.
+/// Runs `cases` cases over all families, those of this shard, and adds the tests and the cells of the coverage matrix.
 ///
 /// # Errors
 /// One sentence.
-pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Result<Vec<Test>, String> {
+pub fn run(
+    cases: u64,
+    seed: u64,
+    context: &Context,
+    plant: Option<Plant>,
+    results: &mut Results,
+) -> Result<(), String> {
     let forms = Forms::new();
     let families: Vec<(Family, &str)> = FAMILIES.into_iter().filter(|(_, name)| context.wants(name)).collect();
     if families.is_empty() {
@@ -36,18 +43,20 @@ pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Re
         ));
     }
     let count = cases.div_ceil(families.len() as u64);
-    let mut tests = Vec::new();
     for (family, name) in families {
         let parts = spread(context.jobs, context.jobs, |job| {
             let mut pair = Pair::new(context.engine, plant)?;
             let (mut done, mut failed, mut first) = (0, 0, None);
+            let mut cells = Cells::new();
             for number in (0..count).filter(|number| context.shard.has(*number)) {
                 if (number / context.shard.of) % context.jobs as u64 != job as u64 {
                     continue;
                 }
                 done += 1;
                 let case = case(family, seed, number, &forms);
-                if let Some(difference) = pair.differs(&case) {
+                let difference = pair.differs(&case);
+                add_case(&mut cells, &case, pair.excepted, difference.is_some());
+                if let Some(difference) = difference {
                     failed += 1;
                     if first.is_none() {
                         let line = format!("tiers={name} seed={seed} case={number}");
@@ -55,18 +64,41 @@ pub fn run(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Re
                     }
                 }
             }
-            Ok((done, failed, first))
+            Ok((done, failed, first, cells))
         });
-        let parts = parts.into_iter().collect::<Result<Vec<(u64, u64, _)>, String>>()?;
+        let parts = parts.into_iter().collect::<Result<Vec<(u64, u64, _, Cells)>, String>>()?;
         let (done, failed) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
         let mut test = Test::of_cases("tiers", context.engine_name, name, done, failed);
+        let mut cells = Cells::new();
+        for (key, counts) in parts.iter().flat_map(|part| &part.3) {
+            for (sum, count) in cells.entry(*key).or_default().iter_mut().zip(counts) {
+                *sum = (sum.0 + count.0, sum.1 + count.1);
+            }
+        }
         test.reproducer = parts.into_iter().filter_map(|part| part.2).min_by_key(|first| first.0).map(|first| first.1);
         if failed > 0 {
             test.detail = format!("{failed} of {done} cases differ from the interpreter or from the manual");
         }
-        tests.push(test);
+        results.tests.push(test);
+        for ((code, mode), counts) in cells {
+            let code = Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |code| format!("{code:?}"));
+            let key = Key { code, mode, judge: "tiers".to_owned(), engine: context.engine_name.to_owned() };
+            results.cells.entry(key).or_default().add(&Cell { counts, masks: String::new() });
+        }
     }
-    Ok(tests)
+    Ok(())
+}
+
+/// Cases and failures by the code of a case's first instruction, its mode in bits, and kind of operand.
+type Cells = BTreeMap<(u16, u8), [(u64, u64); 4]>;
+
+fn add_case(cells: &mut Cells, case: &Case, excepted: bool, failed: bool) {
+    let first = Decoder::new(case.bits(), &case.code, DecoderOptions::NONE).decode();
+    if !first.is_invalid() {
+        let kind = kind_of_instruction(&first, excepted) as usize;
+        let cell = &mut cells.entry((first.code() as u16, case.bits() as u8)).or_default()[kind];
+        *cell = (cell.0 + 1, cell.1 + u64::from(failed));
+    }
 }
 
 /// Whether a bug in any one flag of any form of the family `forms` would be noticed by the manual's rule, and how soon:
@@ -130,6 +162,8 @@ pub fn replay(line: &str, engine: Engine, plant: Option<Plant>) -> Result<(Strin
 struct Pair {
     model: Bench,
     other: Bench,
+    /// Whether the last case ended with an exception.
+    excepted: bool,
 }
 
 /// What is wrong with a case.
@@ -141,12 +175,13 @@ struct Difference {
 
 impl Pair {
     fn new(engine: Engine, plant: Option<Plant>) -> Result<Pair, String> {
-        Ok(Pair { model: Bench::new(Engine::Interpreter, None)?, other: Bench::new(engine, plant)? })
+        Ok(Pair { model: Bench::new(Engine::Interpreter, None)?, other: Bench::new(engine, plant)?, excepted: false })
     }
 
     /// What is wrong, if something is.
     fn differs(&mut self, case: &Case) -> Option<Difference> {
         let (model, memory) = self.model.run(case);
+        self.excepted = model.ends[0].0 < NO_EXCEPTION;
         if let Some(text) = wrong(case, &model) {
             return Some(Difference { text, fields: BTreeSet::new() });
         }
@@ -234,6 +269,18 @@ mod tests {
     use super::*;
     use crate::conform::shard::Shard;
 
+    fn ran(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Vec<Test> {
+        let mut results = Results::default();
+        run(cases, seed, context, plant, &mut results).unwrap();
+        let sum = |sum, cell: &Cell| cell.counts.iter().fold(sum, |sum: (u64, u64), n| (sum.0 + n.0, sum.1 + n.1));
+        let (cases, failed) = results.cells.values().fold((0, 0), sum);
+        let totals = results.totals();
+        // Some random bytes are no instruction.
+        assert!(cases <= totals.cases && cases > totals.cases * 9 / 10, "{cases} of {}", totals.cases);
+        assert_eq!(failed, totals.failed);
+        results.tests
+    }
+
     fn context(engine: Engine) -> Context<'static> {
         let shard = Shard::parse("1/1").unwrap();
         Context { engine, engine_name: "x", cpu: None, shard, jobs: 1, filter: None, against: None }
@@ -241,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_interpreter_does_as_the_manual_says() {
-        for test in run(24_000, 3, &context(Engine::Interpreter), None).unwrap() {
+        for test in ran(24_000, 3, &context(Engine::Interpreter), None) {
             let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
             assert_eq!((test.status, test.cases), (Status::Pass, 4000), "{}: {why}", test.name);
         }
@@ -250,7 +297,7 @@ mod tests {
     #[test]
     fn compiled_code_does_as_the_interpreter() {
         for name in ["quick", "optimised-table"] {
-            for test in run(600, 4, &context(Engine::named(name).unwrap()), None).unwrap() {
+            for test in ran(600, 4, &context(Engine::named(name).unwrap()), None) {
                 let why = test.reproducer.map(|r| format!("{}\n{}", r.line, r.text)).unwrap_or_default();
                 assert_eq!(test.status, Status::Pass, "{name} {}: {why}", test.name);
             }
@@ -266,7 +313,7 @@ mod tests {
         }
         for plant in ["Cli:CF", "Ud2:ZF", "Hlt:DF", "Iretd:OF", "Mov_cr_r32:AF"] {
             let context = Context { filter: Some("forms".to_owned()), ..context(Engine::named("quick").unwrap()) };
-            let tests = run(6 * 400, 6, &context, Some(Plant::parse(plant).unwrap())).unwrap();
+            let tests = ran(400, 6, &context, Some(Plant::parse(plant).unwrap()));
             let text = tests[0].reproducer.as_ref().map(|r| r.text.clone()).unwrap_or_default();
             assert_eq!((tests.len(), tests[0].status), (1, Status::Fail), "{plant}");
             let name = plant.split([':', '_']).next().unwrap().to_lowercase();
