@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use ring86_translator::activity::{Activity, Doing};
+use ring86_translator::helpers::{Helper, Rewrite};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
@@ -198,7 +199,8 @@ impl Drop for Output {
 /// Everything that is known about a run of `machine` that took `host` and was sampled as `samples`.
 ///
 /// The members: `schema`, `engine`, `guest_instructions`, `interpreted_instructions`, `host_ns`, `guest_ns`, `at`,
-/// `time` (`[{name, samples, ns}]`), `calls` (`[{name, sensitive, count, ns}]`), `side_exits` (`[{reason, count}]`),
+/// `time` (`[{name, samples, ns}]`), `calls` (`[{name, sensitive, count, ns}]`), `no_calls` (`[{name, when}]`: what compiled
+/// code does without a call that would be counted), `side_exits` (`[{reason, count}]`),
 /// `translations` (`{blocks, regions, instructions, ns, bytes}`), `invalidations`, `window_fills`, and `counters`, an
 /// object of further numbers by name. What an engine does not have is zero or empty. A caller that divides the run adds
 /// `phases`, a list of the same for each part, with `name` and `line`.
@@ -221,6 +223,14 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
         .map(
             |(h, count, ns)| json!({"name": format!("{h:?}"), "sensitive": h.is_sensitive(), "count": count, "ns": ns}),
         )
+        .collect();
+    let no_calls: Vec<Value> = Helper::ALL
+        .iter()
+        .filter_map(|helper| match helper.rewrite() {
+            Rewrite::Call => None,
+            Rewrite::Inline(when) | Rewrite::Beside(when) => Some(json!({"name": format!("{helper:?}"), "when": when})),
+        })
+        .filter(|_| machine.kvm().is_none() && machine.cpu().tier_stats().is_some())
         .collect();
     let exits_to_here = machine.kvm().map(|k| k.exits()).unwrap_or_default();
     let exits_to_here = exits_to_here
@@ -252,6 +262,7 @@ pub fn collect(machine: &Machine, host: Duration, samples: &Samples) -> Value {
         "at": format!("{:04x}:{:08x} {at}", state.segs[1].selector, state.rip),
         "time": time,
         "calls": calls,
+        "no_calls": no_calls,
         "side_exits": exits,
         "translations": {
             "blocks": s.blocks_lifted,
@@ -334,6 +345,10 @@ pub fn text(stats: &Value) -> String {
         let name = call["name"].as_str().unwrap_or_default();
         let mark = if call["sensitive"] == true { "*" } else { " " };
         line("call", format!("{count:>12} {mark} {name:<12} {mean:>9.0} ns {:>9.3} s", ns as f64 / 1e9));
+    }
+    for kind in list(stats, "no_calls") {
+        let text = |key: &str| kind[key].as_str().unwrap_or_default().to_owned();
+        line("not counted", format!("{:>12}   {:<12} if {}", "", text("name"), text("when")));
     }
     for part in list(stats, "time").iter().filter(|p| number(p, "samples") != 0) {
         let share = number(part, "ns") as f64 * 100.0 / host_ns.max(1) as f64;

@@ -293,7 +293,8 @@ fn code_without_end_stays_within_bounds() {
         sum.wrapping_add((n + 1).wrapping_mul(calls))
     });
     let before = resident();
-    let code_cache = if full { 16 << 20 } else { 128 << 10 };
+    // In both cases less than all of the code: old regions have to go.
+    let code_cache = if full { 4 << 20 } else { 128 << 10 };
     let config = Config { code_cache, threshold: 10, synchronous: !full, optimise: false, ..Config::default() };
     let ran = run(Some(config), program);
     let grown = resident().saturating_sub(before);
@@ -302,7 +303,7 @@ fn code_without_end_stays_within_bounds() {
     assert_eq!(ran.gpr(slot::RBP), expected);
     assert_eq!((ran.bus.heard, ran.bus.last), (u64::from(blocks / 4096), blocks & !4095));
     assert!(s.regions > u64::from(if full { 1000 } else { blocks / 100 }), "hardly anything was compiled: {s:?}");
-    assert!(s.flushes > 0 || full, "the cache never filled: {s:?}");
+    assert!(s.flushes > 0, "the cache never filled: {s:?}");
     // RAM that the guest touched, the code, and what the translator knows about both.
     assert!(grown < (RAM as u64) + (300 << 20), "{} MiB more", grown >> 20);
 }

@@ -332,6 +332,13 @@ fn calls(report: &Report, out: &mut String) {
             .collect();
         let head = ["kind", "calls", "each", "in all"].map(str::to_owned);
         let _ = writeln!(out, "<details><summary>All kinds</summary>{}</details>", table(1, &head, &rows));
+        let free: Vec<String> = list(stats, "no_calls")
+            .iter()
+            .map(|kind| format!("{} ({})", escape(name_of(kind, "name")), escape(name_of(kind, "when"))))
+            .collect();
+        if !free.is_empty() {
+            let _ = writeln!(out, "<p>Compiled without a call, so not counted, if: {}.</p>", free.join(", "));
+        }
     }
 }
 

@@ -209,7 +209,7 @@ impl Engine {
         let settle = crate::passthrough::settle().and_then(|code| cache.insert(&code));
         let settle = settle.map_or(0, |p| cache.address(&p));
         Ok(Engine {
-            worker: worker::Worker::new(compiler()?, config.synchronous),
+            worker: worker::Worker::new(compiler()?, config.synchronous)?,
             config,
             stats: TierStats::default(),
             cache,

@@ -56,7 +56,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(mut compiler: Compiler, synchronous: bool) -> Worker {
+    /// Starts the thread, unless all is to happen on the caller's.
+    ///
+    /// # Errors
+    /// If the host has no thread for it: nothing would ever be compiled.
+    pub fn new(mut compiler: Compiler, synchronous: bool) -> Result<Worker, String> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -66,11 +70,11 @@ impl Worker {
         let mut w = Worker { here: None, shared: Arc::clone(&shared), finished: None, thread: None };
         if synchronous {
             w.here = Some(Box::new(compiler));
-            return w;
+            return Ok(w);
         }
         let (send, receive) = mpsc::channel();
         w.finished = Some(receive);
-        w.thread = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("ring86-compiler".into())
             .spawn(move || {
                 while let Some(mut job) = next(&shared) {
@@ -81,8 +85,9 @@ impl Worker {
                     shared.ready.store(true, Ordering::Release);
                 }
             })
-            .ok();
-        w
+            .map_err(|e| format!("the host has no thread for the compiler: {e}"))?;
+        w.thread = Some(thread);
+        Ok(w)
     }
 
     /// Hands a plan over. Comes back with the code at once if there is no thread.

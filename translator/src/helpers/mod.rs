@@ -162,14 +162,37 @@ pub(crate) fn seg(imm: u32) -> SegReg {
     SegReg::ALL[(imm & 7).min(5) as usize]
 }
 
+/// What an instruction of the table becomes in compiled code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// A hypervisor call.
+    Call,
+    /// No call but a few instructions of the host, under this condition.
+    Inline(&'static str),
+    /// Beside the call a few instructions of the host for what it nearly always comes to, under this condition.
+    Beside(&'static str),
+}
+
 impl Helper {
+    /// What compiled code does in place of the instruction: `lower/privileged.rs` follows this.
+    pub fn rewrite(self) -> Rewrite {
+        match self {
+            Helper::ReadSeg | Helper::SetDf => Rewrite::Inline("always"),
+            Helper::Cli => Rewrite::Inline("CPL is not above IOPL"),
+            Helper::Pushf => Rewrite::Inline("outside virtual-8086 mode, from the 80286 on"),
+            Helper::Sti => Rewrite::Beside("CPL is not above IOPL and no pin is raised"),
+            Helper::LoadSeg => Rewrite::Beside("DS, ES, FS or GS at CPL 0 finds selector and descriptor as they were"),
+            Helper::Popf => Rewrite::Beside("CPL is 0, no pin is raised, and IF, DF and arithmetic flags alone change"),
+            _ => Rewrite::Call,
+        }
+    }
+
     /// True for what a hypervisor must see: privileged instructions, sensitive ones that would not trap, and transfers
     /// through gates. The others are here because they are long.
     pub fn is_sensitive(self) -> bool {
         !matches!(
             self,
-            Helper::ReadSeg
-                | Helper::SsShadow
+            Helper::SsShadow
                 | Helper::SetDf
                 | Helper::String
                 | Helper::Enter

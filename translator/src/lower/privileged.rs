@@ -4,7 +4,7 @@
 use super::Lowerer;
 use super::flags::Fl;
 use crate::frame::{Frame, Loaded};
-use crate::helpers::{Helper, seg};
+use crate::helpers::{Helper, Rewrite, seg};
 use crate::ir::Op;
 use crate::model::Model;
 use crate::state::{SegReg, Segment, State, eflags, mode, slot};
@@ -24,6 +24,9 @@ impl Lowerer<'_, '_> {
     /// The hypervisor calls that are no call at all. False for all others.
     pub(super) fn inline_call(&mut self, op: &Op) -> bool {
         let Op::Call { helper, dst, imm, .. } = *op else { return false };
+        if !matches!(helper.rewrite(), Rewrite::Inline(_)) {
+            return false;
+        }
         match helper {
             Helper::SetDf => {
                 let old = self.state_load(I32, FLAGS);
@@ -63,6 +66,9 @@ impl Lowerer<'_, '_> {
     /// there. Whoever calls this goes on with the call. The registers and flags are in the state as the call wants them.
     pub(super) fn short_way(&mut self, op: &Op) -> Option<Block> {
         let Op::Call { helper, a, imm, .. } = *op else { return None };
+        if !matches!(helper.rewrite(), Rewrite::Beside(_)) {
+            return None;
+        }
         let (bits, model) = (self.plan.mode, self.plan.model);
         let supervisor = mode::PE | mode::VM | mode::NOT_CPL0 | mode::CHECKED;
         let (slow, done) = match helper {
