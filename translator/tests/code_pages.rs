@@ -293,9 +293,9 @@ fn code_without_end_stays_within_bounds() {
         sum.wrapping_add((n + 1).wrapping_mul(calls))
     });
     let before = resident();
-    // In both cases less than all of the code: old regions have to go.
-    let code_cache = if full { 4 << 20 } else { 128 << 10 };
-    let config = Config { code_cache, threshold: 10, synchronous: !full, optimise: false, ..Config::default() };
+    // Less than all of the code: old regions have to go.
+    let config =
+        Config { code_cache: 128 << 10, threshold: 10, synchronous: !full, optimise: false, ..Config::default() };
     let ran = run(Some(config), program);
     let grown = resident().saturating_sub(before);
     let s = ran.stats();
