@@ -22,20 +22,50 @@ const fn geometry(cylinders: u8, heads: u8, sectors: u8) -> Geometry {
     Geometry { cylinders, heads, sectors }
 }
 
-/// The usual formats, smallest first.
-const FORMATS: [Geometry; 11] = [
+/// What an image may be by its length: the formats of the PC's disks, those with more sectors on a track that DOS and
+/// Linux tools make, and those with up to three tracks more than the 80 that drives promise.
+const FORMATS: [Geometry; 32] = [
+    // 5.25 inch, double density: 160, 180, 320 and 360 KiB.
     geometry(40, 1, 8),
     geometry(40, 1, 9),
     geometry(40, 2, 8),
     geometry(40, 2, 9),
+    // Double density, 80 tracks: 720 and 800 KiB.
     geometry(80, 2, 9),
+    geometry(81, 2, 9),
+    geometry(82, 2, 9),
+    geometry(83, 2, 9),
     geometry(80, 2, 10),
+    geometry(81, 2, 10),
+    geometry(82, 2, 10),
+    geometry(83, 2, 10),
+    // 5.25 inch, high density: 1200 KiB.
     geometry(80, 2, 15),
+    geometry(81, 2, 15),
+    geometry(82, 2, 15),
+    geometry(83, 2, 15),
+    // 3.5 inch, high density: 1440, 1600, 1680 and 1722 KiB.
     geometry(80, 2, 18),
+    geometry(81, 2, 18),
+    geometry(82, 2, 18),
+    geometry(83, 2, 18),
+    geometry(80, 2, 20),
+    geometry(81, 2, 20),
+    geometry(82, 2, 20),
+    geometry(83, 2, 20),
     geometry(80, 2, 21),
+    geometry(81, 2, 21),
     geometry(82, 2, 21),
+    geometry(83, 2, 21),
+    // 3.5 inch, extra density: 2880 KiB.
     geometry(80, 2, 36),
+    geometry(81, 2, 36),
+    geometry(82, 2, 36),
+    geometry(83, 2, 36),
 ];
+
+/// The formats that an image of another length is the beginning of.
+const WHOLE: [Geometry; 4] = [geometry(80, 2, 18), geometry(80, 2, 21), geometry(82, 2, 21), geometry(80, 2, 36)];
 
 impl Geometry {
     /// Size in bytes.
@@ -43,11 +73,15 @@ impl Geometry {
         u64::from(self.cylinders) * u64::from(self.heads) * u64::from(self.sectors) * SECTOR as u64
     }
 
+    /// The format whose disks have `length` bytes.
+    pub fn exactly(length: u64) -> Option<Self> {
+        FORMATS.into_iter().find(|format| format.bytes() == length)
+    }
+
     /// The format of an image of `length` bytes: the one of that size, or the smallest usual one (from 1.44 MB
     /// up) that holds it, the rest being blank. `None` if it is too long.
     pub fn of_length(length: u64) -> Option<Self> {
-        let exact = FORMATS.into_iter().find(|format| format.bytes() == length);
-        exact.or_else(|| FORMATS.into_iter().skip(7).find(|format| format.bytes() >= length))
+        Self::exactly(length).or_else(|| WHOLE.into_iter().find(|format| format.bytes() >= length))
     }
 
     /// Whether the data rate select value suits the recording density.

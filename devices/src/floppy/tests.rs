@@ -460,8 +460,26 @@ fn formats_are_told_by_length() {
     assert_eq!(of(368_640), Some((40, 2, 9)));
     assert_eq!(of(163_840), Some((40, 1, 8)));
     assert_eq!(of(2_949_120), Some((80, 2, 36)));
+    // Tracks more than 80, and sectors more than usual.
+    assert_eq!(of(1_511_424), Some((82, 2, 18)));
+    assert_eq!(of(1_638_400), Some((80, 2, 20)));
+    let tracks =
+        [(9, 80..=83), (10, 80..=83), (15, 80..=83), (18, 80..=83), (20, 80..=83), (21, 80..=83), (36, 80..=83)];
+    for (sectors, cylinders) in tracks {
+        for cylinders in cylinders {
+            let bytes = u64::from(cylinders) * 2 * u64::from(sectors) * 512;
+            assert_eq!(of(bytes), Some((cylinders, 2, sectors)));
+        }
+    }
+    for (kib, format) in [(160, (40, 1, 8)), (180, (40, 1, 9)), (320, (40, 2, 8)), (360, (40, 2, 9))] {
+        assert_eq!(of(kib << 10), Some(format));
+    }
+    // What is shorter than any, and what lies between them.
     assert_eq!(of(512), Some((80, 2, 18)));
+    assert_eq!(of(1_228_800 + 512), Some((80, 2, 18)));
     assert_eq!(of(1_500_000), Some((80, 2, 21)));
+    assert_eq!(of(1_800_000), Some((80, 2, 36)));
+    assert_eq!(of(2_949_120 + 512), None);
     assert_eq!(of(5_000_000), None);
     // Double density wants 250 kb/s, or 300 in a 1.2 MB drive; extra density 1 Mb/s.
     for (length, rates) in [(737_280, [false, true, true, false]), (2_949_120, [false, false, false, true])] {
