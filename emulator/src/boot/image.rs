@@ -6,8 +6,6 @@ use crate::storage::format::QCOW2_MAGIC;
 use ring86_devices::floppy::Geometry;
 use std::io::Read;
 
-/// Floppy sizes in KiB with the drive type that CMOS byte 10h gives them.
-const FLOPPIES: [(u64, u8); 8] = [(160, 1), (180, 1), (320, 1), (360, 1), (720, 3), (1200, 2), (1440, 4), (2880, 5)];
 /// As much of a file's start as [`recognise`] looks at: the volume descriptors of a CD lie deepest.
 pub const HEAD: usize = 0x1_0000;
 
@@ -30,8 +28,37 @@ pub enum Kind {
     Cd,
 }
 
+impl Kind {
+    /// The words for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Linux => "a Linux kernel",
+            Kind::Multiboot => "a multiboot kernel",
+            Kind::Elf => "an ELF file",
+            Kind::Floppy => "a floppy",
+            Kind::Disk => "a hard disk",
+            Kind::Qcow2 => "a qcow2 image",
+            Kind::Cd => "a CD",
+        }
+    }
+}
+
+/// What a raw disk of `len` bytes that begins with `head` would be taken for by [`recognise`] or unpacked as, if that is
+/// no disk and not what it `was` before.
+pub fn no_disk(head: &[u8], len: u64, was: Option<Kind>) -> Option<&'static str> {
+    if is_gzip(head) {
+        return Some("a file compressed by gzip");
+    }
+    let kind = recognise(head, len).filter(|kind| !matches!(kind, Kind::Floppy | Kind::Disk))?;
+    (Some(kind) != was).then(|| kind.name())
+}
+
 /// Recognises a file of `len` bytes by the first [`HEAD`] of them.
 pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
+    // Before everything that lies deeper, where the guest's data may be in such a file.
+    if bytes.starts_with(&QCOW2_MAGIC) {
+        return Some(Kind::Qcow2);
+    }
     if linux::is_linux(bytes) {
         return Some(Kind::Linux);
     }
@@ -42,18 +69,15 @@ pub fn recognise(bytes: &[u8], len: u64) -> Option<Kind> {
     if bytes.get(0x8001..0x8006) == Some(b"CD001") {
         return Some(Kind::Cd);
     }
-    if bytes.starts_with(&QCOW2_MAGIC) {
-        return Some(Kind::Qcow2);
-    }
     let signature = bytes.get(510..512) == Some(&[0x55, 0xaa]);
-    let floppy_size = FLOPPIES.iter().any(|(kib, _)| len == kib * 1024);
+    let floppy_size = Geometry::exactly(len).is_some();
     // A data floppy starts with the jump over its parameter block even if nothing on it boots.
     let jump = matches!(bytes.first(), Some(0xeb | 0xe9));
     if floppy_size && (signature || jump) {
         return Some(Kind::Floppy);
     }
     if signature && len.is_multiple_of(512) {
-        return Some(if len <= 2880 * 1024 { Kind::Floppy } else { Kind::Disk });
+        return Some(if floppy_length(len).is_some() { Kind::Floppy } else { Kind::Disk });
     }
     // After the disks: GRUB's core, which lies behind the first sector of a disk, has a multiboot header too.
     multiboot.then_some(Kind::Multiboot)
@@ -94,7 +118,7 @@ pub fn floppy_length(len: u64) -> Option<u64> {
     Geometry::of_length(len).map(Geometry::bytes)
 }
 
-/// The contents of a floppy drive for an image of at most 2.88 MB: padded with zeros to the next floppy size.
+/// The contents of a floppy drive for an image that is no longer than a floppy: padded with zeros to the next floppy size.
 pub fn floppy(mut bytes: Vec<u8>) -> Vec<u8> {
     if let Some(len) = floppy_length(bytes.len() as u64) {
         bytes.resize(len as usize, 0);
@@ -104,8 +128,13 @@ pub fn floppy(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// The type of the drive that takes a floppy of `len` bytes, as CMOS byte 10h has it.
 pub fn drive_type(len: u64) -> u8 {
-    let exact = FLOPPIES.iter().find(|(kib, _)| len == kib * 1024).map(|(_, drive)| *drive);
-    exact.unwrap_or(if len > 2 << 20 { 5 } else { 4 })
+    match Geometry::of_length(len) {
+        Some(Geometry { sectors: ..=10, cylinders: ..=42, .. }) => 1,
+        Some(Geometry { sectors: ..=10, .. }) => 3,
+        Some(Geometry { sectors: 15, .. }) => 2,
+        Some(Geometry { sectors: ..=21, .. }) => 4,
+        Some(_) | None => 5,
+    }
 }
 
 /// What a disk or CD image says about itself, for the line that tells the user: partitions, or how it boots.
@@ -202,6 +231,8 @@ mod tests {
         assert_eq!(recognise(&grub), Some(Kind::Multiboot));
         assert_eq!(recognise(b"QFI\xfb\0\0\0\x03"), Some(Kind::Qcow2));
         assert_eq!(recognise(b"\x7fELF"), Some(Kind::Elf));
+        iso[..4].copy_from_slice(&QCOW2_MAGIC);
+        assert_eq!(recognise(&iso), Some(Kind::Qcow2), "a guest's data in small clusters make no CD of it");
     }
 
     #[test]
@@ -222,7 +253,10 @@ mod tests {
         assert_eq!(floppy(vec![1; 2000 * 1024]).len(), 2880 * 1024);
         let small = floppy(vec![1; 720 * 1024]);
         assert_eq!((small.len(), drive_type(small.len() as u64)), (720 * 1024, 3));
-        assert_eq!((floppy_length(1680 * 1024), drive_type(1680 * 1024)), (Some(1680 * 1024), 4));
+        let types = [(160, 1), (360, 1), (720, 3), (800, 3), (1200, 2), (1245, 2), (1440, 4), (1680, 4), (2880, 5)];
+        for (kib, drive) in types {
+            assert_eq!((floppy_length(kib << 10), drive_type(kib << 10)), (Some(kib << 10), drive), "{kib} KiB");
+        }
         assert_eq!(floppy_length(3 << 20), None);
     }
 }

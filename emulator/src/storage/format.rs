@@ -42,11 +42,11 @@ pub fn folder(path: &Path) -> Option<PathBuf> {
     path.to_str()?.strip_prefix("fat:").filter(|rest| !rest.is_empty()).map(PathBuf::from)
 }
 
-/// The format of a hard disk image by its first bytes.
+/// The format of an image by its first bytes.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn of_disk(file: &mut File) -> io::Result<Format> {
+pub fn judged(file: &mut File) -> io::Result<Format> {
     let mut magic = Vec::with_capacity(QCOW2_MAGIC.len());
     file.seek(SeekFrom::Start(0))?;
     file.take(QCOW2_MAGIC.len() as u64).read_to_end(&mut magic)?;

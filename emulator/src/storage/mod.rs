@@ -1,7 +1,7 @@
 //! What drives hold: files in the raw and qcow2 formats, bytes in memory, and a layer that keeps writes off either.
 //!
-//! A file's format is decided once, when it is opened; nothing that a guest writes is ever looked at to decide it. No
-//! file is opened that the user did not name.
+//! A file's format is decided once, when it is opened. Where the user did not state it, the guest cannot change what the
+//! file will be taken for the next time. No file is opened that the user did not name.
 
 mod folder;
 pub mod format;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use folder::FolderDisk;
 pub use memory::MemoryMedia;
 use overlay::Overlay;
-use raw::RawFile;
+use raw::{Guard, RawFile};
 use ring86_devices::BlockMedia;
 use ring86_devices::capability::Shared;
 use std::fs::{File, OpenOptions};
@@ -101,8 +101,8 @@ pub struct Opened {
 }
 
 /// Opens the image at `path` for `role`. The name may begin with `raw:` or `qcow2:` to say the format, which is
-/// otherwise judged by the file's first bytes; floppies and CDs are always raw. For a hard disk, `fat:` and a folder's name
-/// is that folder as a disk.
+/// otherwise judged by the file's first bytes; floppies and CDs are raw unless it is said. For a hard disk, `fat:` and a
+/// folder's name is that folder as a disk.
 ///
 /// # Errors
 /// One sentence if the host refuses, another machine uses it, or its contents do not fit the drive.
@@ -113,19 +113,28 @@ pub fn open(path: &Path, role: Role, access: &Access) -> Result<Opened> {
     let (stated, path) = format::stated(path);
     let want_write = role != Role::Cd && !access.ephemeral;
     let (mut file, writable) = open_file(&path, want_write)?;
-    let len = file.seek(SeekFrom::End(0)).map_err(|e| Error::io("read", &path, &e))?;
+    lock::lock(&file, &path, writable)?;
+    let unreadable = |e| Error::io("read", &path, &e);
+    let len = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
     let found = match stated {
         Some(format) => format,
-        None if role == Role::Disk => format::of_disk(&mut file).map_err(|e| Error::io("read", &path, &e))?,
-        None => format::Format::Raw,
+        None => match (format::judged(&mut file).map_err(unreadable)?, role) {
+            (format::Format::Qcow2, Role::Floppy | Role::Cd) => return Err(role.ambiguous(&path)),
+            (format, _) => format,
+        },
     };
-    lock::lock(&file, &path, writable)?;
     let media: Box<dyn BlockMedia> = match found {
         format::Format::Raw => {
             let len = role.fit(&path, len)?;
-            Box::new(RawFile::new(file, len, writable, stated.is_none() && role == Role::Disk))
+            let guarded = writable && stated.is_none();
+            let guard = guarded.then(|| Guard::new(&mut file, &path, role)).transpose().map_err(unreadable)?;
+            Box::new(RawFile::new(file, len, writable, guard))
         }
-        format::Format::Qcow2 => qcow2::open(file, &path, writable, access)?,
+        format::Format::Qcow2 => {
+            let media = qcow2::open(file, &path, writable, access)?;
+            role.fit(&path, media.len())?;
+            media
+        }
     };
     let keeps_out = access.ephemeral && role != Role::Cd;
     let media = if keeps_out { Box::new(Overlay::new(media, &path)?) } else { media };
@@ -150,6 +159,16 @@ fn open_folder(folder: &Path, access: &Access) -> Result<Opened> {
 }
 
 impl Role {
+    /// One sentence for a file that looks like qcow2 in a drive whose images are raw.
+    fn ambiguous(self, path: &Path) -> Error {
+        let name = path.display();
+        let drive = if self == Role::Floppy { "a floppy drive" } else { "a CD drive" };
+        Error::new(format!(
+            "'{name}' looks like a qcow2 image, and images for {drive} are raw: write qcow2:{name} if it is one, or \
+             raw:{name} if its bytes are the disk's"
+        ))
+    }
+
     /// The length that the drive sees for a raw file of `len` bytes.
     fn fit(self, path: &Path, len: u64) -> Result<u64> {
         let name = path.display();

@@ -55,23 +55,109 @@ fn raw_files_are_written_and_kept_apart() {
     assert_eq!(second.image.len(), 2048, "two may read");
 }
 
+/// What makes something else of a file: its name in the refusal, where it lies, and its bytes.
+fn tricks() -> Vec<(&'static str, usize, Vec<u8>)> {
+    let multiboot = [0x1bad_b002u32, 0, 0u32.wrapping_sub(0x1bad_b002)];
+    vec![
+        ("a qcow2 image", 0, format::QCOW2_MAGIC.to_vec()),
+        ("an ELF file", 0, b"\x7fELF".to_vec()),
+        ("a Linux kernel", 0x202, b"HdrS".to_vec()),
+        ("a CD", 0x8001, b"CD001".to_vec()),
+        ("a file compressed by gzip", 0, vec![0x1f, 0x8b, 8]),
+        ("a multiboot kernel", 0x400, multiboot.iter().flat_map(|w| w.to_le_bytes()).collect()),
+    ]
+}
+
 #[test]
-fn a_guest_cannot_change_the_format() {
-    let folder = Folder::new("format");
-    let path = folder.file("disk", &[0; 2048]);
-    let magic = [&format::QCOW2_MAGIC[..], &[0; 508]].concat();
+fn a_guest_cannot_make_something_else_of_an_image() {
+    use crate::boot::image::{Kind, no_disk, recognise};
+    let folder = Folder::new("trick");
+    let mut plain = vec![0; 1440 << 10];
+    plain[510..512].copy_from_slice(&[0x55, 0xaa]);
+    for (role, name, size, kind) in
+        [(Role::Floppy, "a.img", 1440 << 10, Kind::Floppy), (Role::Disk, "c.img", 4 << 20, Kind::Disk)]
+    {
+        plain.resize(size, 0);
+        for (what, at, bytes) in tricks() {
+            // A multiboot header counts only where no boot sector stands before it.
+            let signed = what != "a multiboot kernel";
+            let mut content = plain.clone();
+            content[510] = if signed { 0x55 } else { 0 };
+            let path = folder.file(name, &content);
+            let first = at / 512 * 512;
+            let mut evil = content[first..first + 1024].to_vec();
+            evil[at - first..at - first + bytes.len()].copy_from_slice(&bytes);
+            let stays = || {
+                let file = std::fs::read(&path).unwrap();
+                assert!(file == content, "{what}");
+                assert_eq!(recognise(&file, file.len() as u64), signed.then_some(kind), "{what}");
+            };
+            let mut image = open(&path, role, &Access::default()).unwrap().image;
+            // Whole, with what comes before it, and in pieces, of which the last one counts.
+            assert!(image.write(first as u64, &evil).unwrap_err().to_string().contains(what), "{what}");
+            assert!(image.write(first as u64, &evil[..512]).is_err(), "{what}");
+            let before = content[..first].to_vec();
+            assert!(image.write(0, &[before, evil.clone()].concat()).is_err(), "{what}");
+            stays();
+            image.write(at as u64, &bytes[..2]).unwrap();
+            assert!(image.write(at as u64 + 2, &bytes[2..]).is_err(), "{what}");
+            image.write(at as u64, &content[at..at + 2]).unwrap();
+            stays();
+            // The same bytes elsewhere are anybody's.
+            image.write(0x1_0000, &evil).unwrap();
+            drop(image);
+            std::fs::write(&path, &content).unwrap();
+            // Stated, it is what was stated; thrown away, it harms nobody.
+            let access = Access { ephemeral: true, ..Access::default() };
+            open(&path, role, &access).unwrap().image.write(first as u64, &evil).unwrap();
+            stays();
+            let stated = PathBuf::from(format!("raw:{}", path.display()));
+            open(&stated, role, &Access::default()).unwrap().image.write(first as u64, &evil).unwrap();
+            let file = std::fs::read(&path).unwrap();
+            assert_eq!(no_disk(&file, file.len() as u64, Some(kind)), Some(what), "the trick would work");
+            assert_eq!(open(&stated, role, &Access::default()).unwrap().format, "raw");
+        }
+    }
+}
+
+#[test]
+fn ordinary_writes_near_the_beginning_go_through() {
+    let folder = Folder::new("ordinary");
+    let path = folder.file("blank", &[0; 1 << 20]);
     let mut image = open(&path, Role::Disk, &Access::default()).unwrap().image;
-    assert!(image.write(0, &magic).unwrap_err().to_string().contains("raw:FILE"));
-    image.write(512, &magic).unwrap();
-    assert_eq!(read(&mut image, 0, 4), [0; 4]);
+    // A boot sector on a blank disk, its end, another one, and everything at once.
+    for byte in [0xeb, 0, 0xfa] {
+        let mut sector = [byte; 512];
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        image.write(0, &sector).unwrap();
+        assert_eq!(read(&mut image, 0, 512), sector);
+    }
+    image.write(0, &vec![0; 1 << 20]).unwrap();
     drop(image);
-    let stated = PathBuf::from(format!("raw:{}", path.display()));
-    let mut image = open(&stated, Role::Disk, &Access::default()).unwrap().image;
-    image.write(0, &magic).unwrap();
-    drop(image);
-    // What is in the file now counts as qcow2 unless the user says otherwise.
+    // What was a CD image before may stay one.
+    let mut iso = vec![0; 0x9000];
+    iso[0x8001..0x8006].copy_from_slice(b"CD001");
+    let path = folder.file("iso", &iso);
+    let mut image = open(&path, Role::Disk, &Access::default()).unwrap().image;
+    image.write(0, &[1; 512]).unwrap();
+    assert!(image.write(0, b"\x7fELF").is_err());
+}
+
+#[test]
+fn what_looks_like_qcow2_must_be_named_in_other_drives() {
+    let folder = Folder::new("ambiguous");
+    let path = folder.file("x.qcow2", &[&format::QCOW2_MAGIC[..], &[0; 1020]].concat());
+    let stated = |format: &str| PathBuf::from(format!("{format}:{}", path.display()));
+    for role in [Role::Floppy, Role::Cd] {
+        let says = error(&path, role, &Access::default());
+        assert!(
+            says.contains("looks like a qcow2 image") && says.contains("raw:") && says.contains("qcow2:"),
+            "{says}"
+        );
+        assert_eq!(open(&stated("raw"), role, &Access::default()).unwrap().format, "raw");
+        assert!(error(&stated("qcow2"), role, &Access::default()).contains("as a qcow2 image"));
+    }
     assert!(error(&path, Role::Disk, &Access::default()).contains("as a qcow2 image"));
-    assert_eq!(open(&stated, Role::Disk, &Access::default()).unwrap().format, "raw");
 }
 
 #[test]
@@ -137,6 +223,25 @@ mod qcow2_images {
         let mut image = open(&copy, Role::Disk, &Access::default()).unwrap().image;
         let back = read(&mut image, 64_999, 2002);
         assert_eq!((back[0], back[1], back[2000], back[2001]), (0, 3, 3, 0));
+    }
+
+    #[test]
+    fn other_drives_take_those_that_fit() {
+        let folder = Folder::new("qcow2-floppy");
+        let path = folder.0.join("disk.qcow2");
+        create(&path, None);
+        let stated = PathBuf::from(format!("qcow2:{}", path.display()));
+        for role in [Role::Floppy, Role::Cd] {
+            let opened = open(&stated, role, &Access::default()).unwrap();
+            assert_eq!(
+                (opened.format, opened.image.len(), opened.image.read_only()),
+                ("qcow2", 1 << 20, role == Role::Cd)
+            );
+        }
+        std::fs::write(&path, b"").unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        Qcow2::<ImageFile>::create_builder(ImageFile::try_from(file).unwrap()).size(8 << 20).create().unwrap();
+        assert!(error(&stated, Role::Floppy, &Access::default()).contains("more than a floppy's"));
     }
 
     #[test]
