@@ -3,6 +3,7 @@
 use crate::BlockMedia;
 use crate::once::Reported;
 
+use super::sector::{self, msf, part};
 use super::spec::{packet, sense, sense::Sense};
 
 /// Bytes in a block.
@@ -15,8 +16,10 @@ pub(super) enum Outcome {
     Done,
     /// These bytes go to the host.
     Data(Vec<u8>),
-    /// Blocks go to the host: first, count.
+    /// Blocks go to the host, in the parts that the drive notes: first, count.
     Blocks(u32, u32),
+    /// So many bytes come from the host, and change nothing.
+    Accept(usize),
     /// Check condition.
     Check(Sense),
 }
@@ -32,6 +35,8 @@ pub(super) struct Cdrom {
     /// The guest asked for the tray to open; the owner has not acted on it yet.
     pub(super) eject_requested: bool,
     event: bool,
+    /// What of each block the command under way wants, as [`part`] has it.
+    parts: u8,
     unsupported: Reported,
 }
 
@@ -49,10 +54,20 @@ fn be16(bytes: &[u8], at: usize) -> u16 {
     (be32(bytes, at) >> 16) as u16
 }
 
-/// Minutes, seconds and frames of a block, with the two seconds before block 0.
-fn msf(block: u32) -> [u8; 4] {
-    let frames = block + 150;
-    [0, (frames / 75 / 60) as u8, (frames / 75 % 60) as u8, (frames % 75) as u8]
+/// Discs of more than this, in bytes, are DVDs: more than the longest CD holds.
+const LONGEST_CD: u64 = 900 << 20;
+/// Profiles of discs, as GET CONFIGURATION has them.
+const CD_ROM: u16 = 0x0008;
+const DVD_ROM: u16 = 0x0010;
+
+/// A block's address in a reply: in minutes, seconds and frames, or as its number.
+fn address(block: u32, in_msf: bool) -> [u8; 4] {
+    if in_msf {
+        let [minute, second, frame] = msf(block);
+        [0, minute, second, frame]
+    } else {
+        block.to_be_bytes()
+    }
 }
 
 impl Cdrom {
@@ -74,8 +89,15 @@ impl Cdrom {
         self.media.as_ref().map(|media| (media.len().div_ceil(BLOCK as u64)).min(u64::from(u32::MAX)) as u32)
     }
 
-    /// Reads one block; a last one that the image holds only in part is filled up with zeros.
-    pub(super) fn read_block(&mut self, block: u32) -> Result<[u8; BLOCK], Sense> {
+    /// The profile of the disc that is in the drive.
+    fn profile(&self) -> Option<u16> {
+        let media = self.media.as_ref()?;
+        Some(if media.len() > LONGEST_CD { DVD_ROM } else { CD_ROM })
+    }
+
+    /// Reads one block, of which the parts that the command wants go behind `out`; a last one that the image holds only
+    /// in part is filled up with zeros.
+    pub(super) fn append_block(&mut self, block: u32, out: &mut Vec<u8>) -> Result<(), Sense> {
         let media = self.media.as_mut().ok_or(sense::NO_MEDIUM)?;
         let offset = u64::from(block) * BLOCK as u64;
         let held = media.len().saturating_sub(offset).min(BLOCK as u64) as usize;
@@ -87,7 +109,8 @@ impl Cdrom {
             log::warn!("cd-rom: reading block {block}: {error}");
             sense::READ_ERROR
         })?;
-        Ok(data)
+        sector::append(out, block, &data, self.parts);
+        Ok(())
     }
 
     /// Executes a packet.
@@ -102,6 +125,7 @@ impl Cdrom {
         }
         let at = |i: usize| command.get(i).copied().unwrap_or(0);
         let limit16 = usize::from(be16(command, 7));
+        self.parts = part::DATA;
         match code {
             packet::TEST_UNIT_READY => self.with_medium(|_| Outcome::Done),
             packet::REQUEST_SENSE => {
@@ -136,6 +160,30 @@ impl Cdrom {
             }),
             packet::READ_10 => self.read(be32(command, 2), u32::from(be16(command, 7))),
             packet::READ_12 => self.read(be32(command, 2), be32(command, 6)),
+            packet::READ_CD => {
+                let count = be32(command, 5) & 0xFF_FFFF;
+                self.read_cd(command, be32(command, 2), count)
+            }
+            packet::READ_CD_MSF => {
+                let place = |i| (u32::from(at(i)) * 60 + u32::from(at(i + 1))) * 75 + u32::from(at(i + 2));
+                match (place(3).checked_sub(150), place(6).checked_sub(place(3))) {
+                    (Some(first), Some(count)) => self.read_cd(command, first, count),
+                    (_, None) => Outcome::Check(sense::INVALID_FIELD),
+                    (None, _) => Outcome::Check(sense::OUT_OF_RANGE),
+                }
+            }
+            // An image has no speed.
+            packet::SET_CD_SPEED => Outcome::Done,
+            packet::READ_HEADER => {
+                let (in_msf, block) = (at(1) & 2 != 0, be32(command, 2));
+                self.with_medium(|blocks| {
+                    if block >= blocks {
+                        return Outcome::Check(sense::OUT_OF_RANGE);
+                    }
+                    // Mode 1.
+                    limited([[1, 0, 0, 0], address(block, in_msf)].concat(), limit16)
+                })
+            }
             packet::SEEK_10 => self.with_medium(|blocks| {
                 if be32(command, 2) < blocks { Outcome::Done } else { Outcome::Check(sense::OUT_OF_RANGE) }
             }),
@@ -146,14 +194,7 @@ impl Cdrom {
                 let (in_msf, start) = (at(1) & 2 != 0, at(6));
                 self.with_medium(|blocks| toc(format, in_msf, start, blocks, limit16))
             }
-            packet::GET_CONFIGURATION => {
-                let profile = if self.media.is_some() { 0x0008u16 } else { 0 };
-                let mut data = vec![0, 0, 0, 0x0C, 0, 0];
-                data.extend_from_slice(&profile.to_be_bytes());
-                // Profile list: CD-ROM, current if there is a disc.
-                data.extend_from_slice(&[0, 0, 3, 4, 0, 8, u8::from(self.media.is_some()), 0]);
-                limited(data, limit16)
-            }
+            packet::GET_CONFIGURATION => limited(self.configuration(at(1) & 3, be16(command, 2)), limit16),
             packet::GET_EVENT_STATUS => {
                 if at(1) & 1 == 0 {
                     return Outcome::Check(sense::INVALID_FIELD);
@@ -169,6 +210,8 @@ impl Cdrom {
                 limited(data, limit16)
             }),
             packet::MODE_SENSE_10 => self.mode_sense(at(2), limit16),
+            // No field of a page can be changed.
+            packet::MODE_SELECT_10 => Outcome::Accept(limit16),
             packet::MECHANISM_STATUS => limited(vec![0; 8], usize::from(be16(command, 8))),
             _ => {
                 if self.unsupported.first(code) {
@@ -191,6 +234,65 @@ impl Cdrom {
         })
     }
 
+    /// READ CD and READ CD MSF, which say what of each sector is wanted: all sectors are mode 1.
+    fn read_cd(&mut self, command: &[u8], first: u32, count: u32) -> Outcome {
+        let at = |i: usize| command.get(i).copied().unwrap_or(0);
+        if !matches!(at(1) >> 2 & 7, 0 | 2) {
+            return Outcome::Check(sense::ILLEGAL_MODE);
+        }
+        // Mode 1 has no subheader. Neither error flags nor subchannels are in the image.
+        let parts = at(9) & (part::SYNC | part::HEADER | part::DATA | part::EDC);
+        if at(9) & 6 != 0 || at(10) & 7 != 0 || !sector::is_contiguous(parts) {
+            return Outcome::Check(sense::INVALID_FIELD);
+        }
+        self.parts = parts;
+        match self.read(first, count) {
+            Outcome::Blocks(..) if parts == 0 => Outcome::Done,
+            outcome => outcome,
+        }
+    }
+
+    /// What GET CONFIGURATION says, from the feature `start` on: all features, only the current ones, or that one alone.
+    fn configuration(&self, which: u8, start: u16) -> Vec<u8> {
+        let profile = self.profile();
+        let is = |wanted: u16| u8::from(profile == Some(wanted));
+        let disc = u8::from(profile.is_some());
+        let [dvd_high, dvd_low] = DVD_ROM.to_be_bytes();
+        let [cd_high, cd_low] = CD_ROM.to_be_bytes();
+        // Number, whether it is always current and whether it is now, and what belongs to it.
+        let features: [(u16, u8, u8, Vec<u8>); 6] = [
+            // Profiles.
+            (0x0000, 1, 1, vec![dvd_high, dvd_low, is(DVD_ROM), 0, cd_high, cd_low, is(CD_ROM), 0]),
+            // Core: ATAPI.
+            (0x0001, 1, 1, vec![0, 0, 0, 2]),
+            // Removable medium: a tray with a lock, which can be opened.
+            (0x0003, 1, 1, vec![0x29, 0, 0, 0]),
+            // Random readable: blocks of 2048 bytes, one at a time.
+            (0x0010, 0, disc, vec![0, 0, 8, 0, 0, 1, 0, 0]),
+            // CD read.
+            (0x001E, 0, is(CD_ROM), vec![0; 4]),
+            // DVD read.
+            (0x001F, 0, is(DVD_ROM), vec![]),
+        ];
+        let mut data = vec![0; 8];
+        data[6..].copy_from_slice(&profile.unwrap_or(0).to_be_bytes());
+        for (number, persistent, current, more) in features {
+            let wanted = match which {
+                0 => number >= start,
+                1 => number >= start && current != 0,
+                _ => number == start,
+            };
+            if wanted {
+                data.extend(number.to_be_bytes());
+                data.extend([persistent << 1 | current, more.len() as u8]);
+                data.extend(more);
+            }
+        }
+        let length = (data.len() - 4) as u32;
+        data[..4].copy_from_slice(&length.to_be_bytes());
+        data
+    }
+
     fn mode_sense(&self, page: u8, limit: usize) -> Outcome {
         let medium = if self.media.is_some() { 0x01 } else { 0x70 };
         let mut data = vec![0, 0, medium, 0, 0, 0, 0, 0];
@@ -203,12 +305,12 @@ impl Cdrom {
             data.extend_from_slice(&[0x01, 6, 0, 5, 0, 0, 0, 0]);
         }
         if capabilities || all {
-            // Tray, lock; 706 kB/s.
+            // DVD-ROM; tray, lock; 706 kB/s.
             let locked = u8::from(self.locked) << 1;
             data.extend_from_slice(&[
                 0x2A,
                 18,
-                0,
+                0x08,
                 0,
                 0x01,
                 0,
@@ -242,7 +344,6 @@ fn limited(mut data: Vec<u8>, limit: usize) -> Outcome {
 
 /// Table of contents of a disc with one data track.
 fn toc(format: u8, in_msf: bool, start: u8, blocks: u32, limit: usize) -> Outcome {
-    let address = |block: u32| if in_msf { msf(block) } else { block.to_be_bytes() };
     let mut data = vec![0, 0, 1, 1];
     match format {
         0 => {
@@ -252,16 +353,16 @@ fn toc(format: u8, in_msf: bool, start: u8, blocks: u32, limit: usize) -> Outcom
             let tracks = [(1, 0), (0xAA, blocks)];
             for (track, block) in tracks.into_iter().filter(|&(track, _)| track >= start) {
                 data.extend_from_slice(&[0, 0x14, track, 0]);
-                data.extend_from_slice(&address(block));
+                data.extend_from_slice(&address(block, in_msf));
             }
         }
         1 => {
             data.extend_from_slice(&[0, 0x14, 1, 0]);
-            data.extend_from_slice(&address(0));
+            data.extend_from_slice(&address(0, in_msf));
         }
         2 => {
-            for (point, [_, minute, second, frame]) in
-                [(0xA0, [0, 1, 0, 0]), (0xA1, [0, 1, 0, 0]), (0xA2, msf(blocks)), (1, msf(0))]
+            for (point, [minute, second, frame]) in
+                [(0xA0, [1, 0, 0]), (0xA1, [1, 0, 0]), (0xA2, msf(blocks)), (1, msf(0))]
             {
                 data.extend_from_slice(&[1, 0x14, 0, point, 0, 0, 0, 0, minute, second, frame]);
             }

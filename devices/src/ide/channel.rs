@@ -40,7 +40,7 @@ impl Channel {
         (self.select, self.control) = (0, 0);
         (self.bm_command, self.bm_status, self.bm_table) = (0, 0, 0);
         for device in self.devices.iter_mut().flatten() {
-            device.reset();
+            device.hardware_reset();
         }
         self.update_irq();
     }
@@ -180,19 +180,21 @@ impl Channel {
         let mut table = u64::from(self.bm_table & !3);
         let (mut address, mut length, mut last) = (0u64, 0usize, false);
         let (mut complete, mut short) = (true, false);
-        'sectors: while device.dma_left() > 0 {
-            let mut data = [0; SECTOR];
-            if to_memory && !device.dma_sector(&mut data) {
+        let mut sector = [0; SECTOR];
+        'pieces: while device.dma_direction() == Some(to_memory) {
+            let size = device.dma_length();
+            let Some(data) = sector.get_mut(..size).filter(|data| !data.is_empty()) else { break };
+            if to_memory && !device.dma_piece(data) {
                 complete = false;
                 break;
             }
             let mut done = 0;
-            while done < SECTOR {
+            while done < size {
                 if length == 0 {
                     if last {
                         // The table is shorter than the command: the device still wants to move data.
                         short = true;
-                        break 'sectors;
+                        break 'pieces;
                     }
                     let mut descriptor = [0; 8];
                     memory.read(table, &mut descriptor);
@@ -206,7 +208,7 @@ impl Channel {
                     };
                     last = control & bm::END_OF_TABLE != 0;
                 }
-                let part = length.min(SECTOR - done);
+                let part = length.min(size - done);
                 if to_memory {
                     memory.write(address, &data[done..done + part]);
                 } else {
@@ -214,7 +216,7 @@ impl Channel {
                 }
                 (address, length, done) = (address + part as u64, length - part, done + part);
             }
-            if !to_memory && !device.dma_sector(&mut data) {
+            if !to_memory && !device.dma_piece(data) {
                 complete = false;
                 break;
             }

@@ -1,20 +1,20 @@
 //! A device on an IDE cable: its registers, and how commands move data.
 
-use super::cdrom::{BLOCK, Cdrom, Outcome};
-use super::disk::{Disk, SECTOR};
+use super::cdrom::Cdrom;
+use super::disk::{Disk, Modes, SECTOR};
 use super::identify;
 use crate::once::Reported;
 
-use super::spec::{command as c, control, device, error, reason, sense, status};
+use super::spec::{command as c, control, device, error, status};
 
 /// The registers that hold two bytes, latest first; the earlier one serves 48-bit commands.
 #[derive(Clone, Copy, Debug, Default)]
-struct TaskFile {
-    features: [u8; 2],
-    count: [u8; 2],
+pub(super) struct TaskFile {
+    pub(super) features: [u8; 2],
+    pub(super) count: [u8; 2],
     low: [u8; 2],
-    mid: [u8; 2],
-    high: [u8; 2],
+    pub(super) mid: [u8; 2],
+    pub(super) high: [u8; 2],
 }
 
 fn push(register: &mut [u8; 2], value: u8) {
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 /// What the data register is for at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transfer {
+pub(super) enum Transfer {
     None,
     /// Sectors to the host: next address, how many are left after the buffer, block size.
     Read {
@@ -43,12 +43,18 @@ enum Transfer {
         left: u32,
         block: u32,
     },
+    /// The sector buffer from the host.
+    Buffer,
     /// A packet from the host.
     Packet,
     /// Packet data to the host: next block, how many are left after the buffer.
     PacketData {
         block: u32,
         left: u32,
+    },
+    /// Packet data from the host: bytes that are left, under PIO after those in the buffer.
+    PacketAccept {
+        left: usize,
     },
     /// Sectors by DMA.
     Dma {
@@ -62,19 +68,24 @@ enum Transfer {
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) kind: Kind,
-    serial: String,
-    task: TaskFile,
+    pub(super) serial: String,
+    pub(super) modes: Modes,
+    pub(super) task: TaskFile,
     pub(super) select: u8,
-    status: u8,
-    error: u8,
+    pub(super) status: u8,
+    pub(super) error: u8,
     pub(super) interrupt: bool,
-    transfer: Transfer,
-    buffer: Vec<u8>,
-    position: usize,
+    pub(super) transfer: Transfer,
+    pub(super) buffer: Vec<u8>,
+    pub(super) position: usize,
     /// End of the present DRQ block in the buffer.
-    block_end: usize,
+    pub(super) block_end: usize,
     /// Largest DRQ block of the packet command.
-    byte_limit: usize,
+    pub(super) byte_limit: usize,
+    /// The packet command's data move by DMA.
+    pub(super) packet_dma: bool,
+    /// The command before was READ NATIVE MAX ADDRESS, which SET MAX ADDRESS has to follow.
+    asked_native: bool,
     unsupported: Reported,
 }
 
@@ -83,6 +94,7 @@ impl Device {
         let mut new = Self {
             kind,
             serial: serial.to_owned(),
+            modes: Modes::default(),
             task: TaskFile::default(),
             select: 0,
             status: 0,
@@ -93,19 +105,31 @@ impl Device {
             position: 0,
             block_end: 0,
             byte_limit: 0,
+            packet_dma: false,
+            asked_native: false,
             unsupported: Reported::default(),
         };
         new.reset();
         new
     }
 
-    fn is_packet(&self) -> bool {
+    pub(super) fn is_packet(&self) -> bool {
         matches!(self.kind, Kind::Cdrom(_))
+    }
+
+    /// Hardware reset.
+    pub(super) fn hardware_reset(&mut self) {
+        if let Kind::Disk(disk) = &mut self.kind {
+            disk.show_all();
+        }
+        self.reset();
     }
 
     /// Software or hardware reset.
     pub(super) fn reset(&mut self) {
         self.signature();
+        self.modes = Modes::default();
+        self.asked_native = false;
         self.error = error::PASSED;
         self.select = 0;
         self.interrupt = false;
@@ -115,7 +139,7 @@ impl Device {
     }
 
     /// The registers after reset tell the kind of device.
-    fn signature(&mut self) {
+    pub(super) fn signature(&mut self) {
         let [mid, high] = if self.is_packet() { [0x14, 0xEB] } else { [0, 0] };
         let both = |value| [value, 0];
         self.task = TaskFile { features: [0; 2], count: both(1), low: both(1), mid: both(mid), high: both(high) };
@@ -163,14 +187,14 @@ impl Device {
         }
     }
 
-    fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         self.stop();
         self.status = status::DRDY | status::DSC;
         self.error = 0;
         self.interrupt = true;
     }
 
-    fn fail(&mut self, cause: u8) {
+    pub(super) fn fail(&mut self, cause: u8) {
         self.stop();
         self.status = status::DRDY | status::DSC | status::ERR;
         self.error = cause;
@@ -178,7 +202,7 @@ impl Device {
     }
 
     /// Offers `self.buffer` from the start as one block.
-    fn offer(&mut self, interrupt: bool) {
+    pub(super) fn offer(&mut self, interrupt: bool) {
         (self.position, self.block_end) = (0, self.buffer.len());
         self.status = status::DRDY | status::DSC | status::DRQ;
         self.error = 0;
@@ -209,43 +233,9 @@ impl Device {
         }
     }
 
-    fn packet_device_command(&mut self, code: u8) {
-        match code {
-            c::PACKET => {
-                let limit = usize::from(u16::from_le_bytes([self.task.mid[0], self.task.high[0]]));
-                self.byte_limit = if limit == 0 { 0xFFFE } else { limit };
-                // DMA for packets is not offered.
-                if self.task.features[0] & 1 != 0 {
-                    self.packet_check(sense::INVALID_FIELD);
-                    return;
-                }
-                self.transfer = Transfer::Packet;
-                self.task.count[0] = reason::COD;
-                self.buffer = vec![0; 12];
-                self.offer(false);
-                self.status = status::DRDY | status::DRQ;
-            }
-            c::IDENTIFY_PACKET => {
-                self.buffer = identify::cdrom(&self.serial);
-                self.transfer = Transfer::Read { lba: 0, left: 0, block: 1 };
-                self.offer(true);
-            }
-            c::SET_FEATURES | c::FLUSH | 0xE0..=0xE3 => self.done(),
-            c::CHECK_POWER => {
-                self.task.count[0] = 0xFF;
-                self.done();
-            }
-            // IDENTIFY DEVICE and the read commands abort, and show the signature.
-            c::IDENTIFY | c::READ | c::READ_ONCE => {
-                self.signature();
-                self.fail(error::ABRT);
-            }
-            _ => self.fail(error::ABRT),
-        }
-    }
-
     fn disk_command(&mut self, code: u8) {
         let Kind::Disk(disk) = &mut self.kind else { return };
+        let asked_native = std::mem::take(&mut self.asked_native);
         let multiple = u32::from(disk.multiple());
         match code {
             0x10..=0x1F | 0x70..=0x7F => self.done(),
@@ -282,13 +272,13 @@ impl Device {
                 }
             },
             c::IDENTIFY => {
-                self.buffer = identify::disk(disk, &self.serial);
+                self.buffer = identify::disk(disk, self.modes, &self.serial);
                 self.transfer = Transfer::Read { lba: 0, left: 0, block: 1 };
                 self.offer(true);
             }
             c::SET_FEATURES => {
                 let accepted = match self.task.features[0] {
-                    0x03 => disk.set_transfer_mode(self.task.count[0]),
+                    0x03 => self.modes.select(self.task.count[0]),
                     code @ (0x02 | 0x82) => match disk.set_cache(code == 0x02) {
                         Ok(()) => true,
                         Err(problem) => {
@@ -309,14 +299,39 @@ impl Device {
                 self.done();
             }
             c::READ_NATIVE_MAX | c::READ_NATIVE_MAX_EXT => {
-                let last = disk.sectors().saturating_sub(1);
+                let last = disk.native_sectors().saturating_sub(1);
                 let extended = code == c::READ_NATIVE_MAX_EXT;
+                self.asked_native = true;
                 self.select |= device::LBA;
                 self.set_address(if extended { last } else { last.min(0x0FFF_FFFF) }, extended);
                 self.done();
             }
-            // Software asks for a packet device's identification to find out what there is; a disk has none to give.
-            c::IDENTIFY_PACKET => self.fail(error::ABRT),
+            c::SET_MAX | c::SET_MAX_EXT => {
+                // With the count's bit 0 it would have to outlive the power, for which there is no place.
+                let possible = asked_native && self.task.count[0] & 1 == 0 && self.select & device::LBA != 0;
+                let last = self.lba(code == c::SET_MAX_EXT);
+                let Kind::Disk(disk) = &mut self.kind else { return };
+                if !possible {
+                    self.fail(error::ABRT);
+                } else if disk.set_last(last) {
+                    self.done();
+                } else {
+                    self.fail(error::IDNF);
+                }
+            }
+            c::READ_BUFFER => {
+                self.buffer = disk.sector_buffer.to_vec();
+                self.transfer = Transfer::Read { lba: 0, left: 0, block: 1 };
+                self.offer(true);
+            }
+            c::WRITE_BUFFER => {
+                self.buffer.resize(SECTOR, 0);
+                self.transfer = Transfer::Buffer;
+                self.offer(false);
+            }
+            // Software tries these to find out what there is: a disk has no packet device's identification, and IDENTIFY
+            // says that there is no SMART.
+            c::IDENTIFY_PACKET | c::SMART => self.fail(error::ABRT),
             _ => {
                 if self.unsupported.first(code) {
                     log::warn!("ide: command {code:02X}h is not supported; it is aborted");
@@ -326,19 +341,28 @@ impl Device {
         }
     }
 
+    /// The logical address in the registers.
+    fn lba(&self, extended: bool) -> u64 {
+        let TaskFile { low, mid, high, .. } = self.task;
+        if extended {
+            u64::from_le_bytes([low[0], mid[0], high[0], low[1], mid[1], high[1], 0, 0])
+        } else {
+            u64::from(u32::from_le_bytes([low[0], mid[0], high[0], self.select & 0xF]))
+        }
+    }
+
     /// First sector and count that the registers name, if the disk has them all; else the address is reported.
     fn range(&mut self, extended: bool) -> Option<(u64, u32)> {
         let Kind::Disk(disk) = &self.kind else { return None };
         let TaskFile { count, low, mid, high, .. } = self.task;
         let word = |pair: [u8; 2]| u32::from(pair[1]) << 8 | u32::from(pair[0]);
         let (lba, count) = if extended {
-            let bytes = [low[0], mid[0], high[0], low[1], mid[1], high[1], 0, 0];
-            (Some(u64::from_le_bytes(bytes)), (word(count).wrapping_sub(1) & 0xFFFF) + 1)
+            (Some(self.lba(true)), (word(count).wrapping_sub(1) & 0xFFFF) + 1)
         } else {
             let count = u32::from(count[0].wrapping_sub(1)) + 1;
             let head = self.select & 0xF;
             let lba = if self.select & device::LBA != 0 {
-                Some(u64::from(u32::from_le_bytes([low[0], mid[0], high[0], head])))
+                Some(self.lba(false))
             } else {
                 disk.chs(u16::from_le_bytes([mid[0], high[0]]), u16::from(head), u16::from(low[0]))
             };
@@ -459,25 +483,28 @@ impl Device {
         }
     }
 
-    /// Whether a DMA command waits, and its direction.
+    /// Whether a DMA command waits, and whether its data go to memory.
     pub(super) fn dma_direction(&self) -> Option<bool> {
         match self.transfer {
             Transfer::Dma { to_memory, .. } => Some(to_memory),
+            Transfer::PacketData { .. } if self.packet_dma => Some(true),
+            Transfer::PacketAccept { .. } if self.packet_dma => Some(false),
             _ => None,
         }
     }
 
-    /// Sectors still to move by DMA.
-    pub(super) fn dma_left(&self) -> u32 {
+    /// Bytes of the next piece of a DMA command, a sector at most.
+    pub(super) fn dma_length(&self) -> usize {
         match self.transfer {
-            Transfer::Dma { left, .. } => left,
-            _ => 0,
+            Transfer::PacketData { .. } => self.buffer.len().saturating_sub(self.position).min(SECTOR),
+            Transfer::PacketAccept { left } => left.min(SECTOR),
+            _ => SECTOR,
         }
     }
 
-    /// Moves one sector of a DMA command; whether that went well.
-    pub(super) fn dma_sector(&mut self, data: &mut [u8; SECTOR]) -> bool {
-        let Transfer::Dma { lba, left, to_memory } = self.transfer else { return false };
+    /// Moves one piece of a DMA command, which has [`Self::dma_length`] bytes; whether that went well.
+    pub(super) fn dma_piece(&mut self, data: &mut [u8]) -> bool {
+        let Transfer::Dma { lba, left, to_memory } = self.transfer else { return self.packet_dma_piece(data) };
         let Kind::Disk(disk) = &mut self.kind else { return false };
         let result = if to_memory { disk.read(lba, data) } else { disk.write(lba, data) };
         if let Err(problem) = result {
@@ -498,7 +525,12 @@ impl Device {
 
     /// Reads the data register.
     pub(super) fn read_data(&mut self) -> u16 {
-        if !matches!(self.transfer, Transfer::Read { .. } | Transfer::PacketData { .. }) {
+        let readable = match self.transfer {
+            Transfer::Read { .. } => true,
+            Transfer::PacketData { .. } => !self.packet_dma,
+            _ => false,
+        };
+        if !readable {
             return 0xFFFF;
         }
         let byte = |i: usize| self.buffer.get(i).copied().unwrap_or(0);
@@ -512,7 +544,12 @@ impl Device {
 
     /// Writes the data register.
     pub(super) fn write_data(&mut self, value: u16) {
-        if !matches!(self.transfer, Transfer::Write { .. } | Transfer::Packet) {
+        let writable = match self.transfer {
+            Transfer::Write { .. } | Transfer::Buffer | Transfer::Packet => true,
+            Transfer::PacketAccept { .. } => !self.packet_dma,
+            _ => false,
+        };
+        if !writable {
             return;
         }
         for (place, byte) in self.buffer.iter_mut().skip(self.position).zip(value.to_le_bytes()) {
@@ -533,79 +570,19 @@ impl Device {
             }
             Transfer::Read { lba, left, block } => self.read_block(lba, left, block),
             Transfer::Write { lba, left, block } => self.write_block(lba, left, block),
-            Transfer::Packet => self.run_packet(),
-            Transfer::PacketData { block, left } => self.packet_data(block, left),
-            Transfer::None | Transfer::Dma { .. } => {}
-        }
-    }
-
-    fn run_packet(&mut self) {
-        let packet = std::mem::take(&mut self.buffer);
-        let Kind::Cdrom(cdrom) = &mut self.kind else { return };
-        match cdrom.execute(&packet) {
-            Outcome::Done => self.packet_done(),
-            Outcome::Data(data) => {
-                self.buffer = data;
-                (self.position, self.block_end) = (0, 0);
-                self.packet_data(0, 0);
-            }
-            Outcome::Blocks(first, count) => {
-                (self.position, self.block_end) = (0, 0);
-                self.packet_data(first, count);
-            }
-            Outcome::Check(why) => self.packet_check(why),
-        }
-    }
-
-    /// Offers the next DRQ block of packet data, reading more blocks when the buffer is empty.
-    fn packet_data(&mut self, mut block: u32, mut left: u32) {
-        const AT_ONCE: u32 = 32;
-        if self.position >= self.buffer.len() && left > 0 {
-            let Kind::Cdrom(cdrom) = &mut self.kind else { return };
-            self.buffer.clear();
-            self.position = 0;
-            for _ in 0..left.min(AT_ONCE) {
-                match cdrom.read_block(block) {
-                    Ok(data) => self.buffer.extend_from_slice(&data),
-                    Err(why) => {
-                        self.packet_check(why);
-                        return;
+            Transfer::Buffer => {
+                if let Kind::Disk(disk) = &mut self.kind {
+                    for (place, byte) in disk.sector_buffer.iter_mut().zip(&self.buffer) {
+                        *place = *byte;
                     }
                 }
-                (block, left) = (block.wrapping_add(1), left - 1);
+                self.done();
             }
-            debug_assert!(self.buffer.len().is_multiple_of(BLOCK));
+            Transfer::Packet => self.run_packet(),
+            Transfer::PacketData { block, left } => self.packet_data(block, left),
+            Transfer::PacketAccept { left } => self.packet_accept(left),
+            Transfer::None | Transfer::Dma { .. } => {}
         }
-        let rest = self.buffer.len().saturating_sub(self.position);
-        if rest == 0 {
-            self.packet_done();
-            return;
-        }
-        // Only the last block may have an odd length.
-        let length = if rest <= self.byte_limit { rest } else { (self.byte_limit & !1).max(2) };
-        self.block_end = self.position + length;
-        self.transfer = Transfer::PacketData { block, left };
-        let count = (length as u16).to_le_bytes();
-        (self.task.mid[0], self.task.high[0]) = (count[0], count[1]);
-        self.task.count[0] = reason::IO;
-        self.status = status::DRDY | status::DRQ;
-        self.error = 0;
-        self.interrupt = true;
-    }
-
-    fn packet_done(&mut self) {
-        self.done();
-        self.status = status::DRDY;
-        self.task.count[0] = reason::COD | reason::IO;
-    }
-
-    fn packet_check(&mut self, why: sense::Sense) {
-        if let Kind::Cdrom(cdrom) = &mut self.kind {
-            cdrom.sense = why;
-        }
-        self.fail(why[0] << 4 | error::ABRT);
-        self.status = status::DRDY | status::ERR;
-        self.task.count[0] = reason::COD | reason::IO;
     }
 
     /// Which of the two bytes of a register HOB selects.

@@ -7,6 +7,33 @@ use crate::BlockMedia;
 /// Bytes in a sector.
 pub(super) const SECTOR: usize = 512;
 
+/// The transfer modes in use, which SET FEATURES 03h selects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Modes {
+    pub(super) multiword: Option<u8>,
+    pub(super) ultra: Option<u8>,
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self { multiword: None, ultra: Some(2) }
+    }
+}
+
+impl Modes {
+    /// Selects a mode; whether the device has it.
+    pub(super) fn select(&mut self, mode: u8) -> bool {
+        match mode {
+            // PIO default, PIO flow control modes 0 to 4.
+            0x00 | 0x01 | 0x08..=0x0C => {}
+            0x20..=0x22 => (self.multiword, self.ultra) = (Some(mode & 7), None),
+            0x40..=0x42 => (self.multiword, self.ultra) = (None, Some(mode & 7)),
+            _ => return false,
+        }
+        true
+    }
+}
+
 /// A disk's media and modes.
 pub(super) struct Disk {
     pub(super) media: Box<dyn BlockMedia>,
@@ -14,10 +41,12 @@ pub(super) struct Disk {
     translation: Option<(u16, u16)>,
     /// Sectors in a block of READ/WRITE MULTIPLE; 0 is off.
     multiple: u8,
-    multiword: Option<u8>,
-    ultra: Option<u8>,
     /// Write cache: without it a write is over when it is durable.
     cache: bool,
+    /// Sectors that SET MAX ADDRESS left to be seen.
+    shown: Option<u64>,
+    /// What WRITE BUFFER left for READ BUFFER.
+    pub(super) sector_buffer: Box<[u8; SECTOR]>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -30,13 +59,28 @@ impl Disk {
     pub(super) const MULTIPLE_MAX: u8 = 16;
 
     pub(super) fn new(media: Box<dyn BlockMedia>) -> Self {
-        Self { media, translation: None, multiple: 0, multiword: None, ultra: Some(2), cache: true }
+        let sector_buffer = Box::new([0; SECTOR]);
+        Self { media, translation: None, multiple: 0, cache: true, shown: None, sector_buffer }
     }
 
-    /// Hardware reset: modes go back to their defaults.
+    /// Reset: modes go back to their defaults.
     pub(super) fn reset(&mut self) {
-        (self.translation, self.multiple, self.multiword, self.ultra) = (None, 0, None, Some(2));
+        (self.translation, self.multiple) = (None, 0);
         self.cache = true;
+    }
+
+    /// Hardware reset: all sectors can be seen again.
+    pub(super) fn show_all(&mut self) {
+        self.shown = None;
+    }
+
+    /// SET MAX ADDRESS until the next hardware reset; whether the disk has that sector.
+    pub(super) fn set_last(&mut self, last: u64) -> bool {
+        let valid = last < self.native_sectors();
+        if valid {
+            self.shown = Some(last + 1);
+        }
+        valid
     }
 
     /// SET FEATURES 02h and 82h. Switching the cache off writes it out first.
@@ -54,16 +98,19 @@ impl Disk {
         if self.cache { Ok(()) } else { self.media.flush() }
     }
 
-    pub(super) fn sectors(&self) -> u64 {
+    /// Sectors that there are.
+    pub(super) fn native_sectors(&self) -> u64 {
         self.media.len() / SECTOR as u64
+    }
+
+    /// Sectors that commands reach.
+    pub(super) fn sectors(&self) -> u64 {
+        let native = self.native_sectors();
+        self.shown.map_or(native, |shown| shown.min(native))
     }
 
     pub(super) fn multiple(&self) -> u8 {
         self.multiple
-    }
-
-    pub(super) fn dma_mode(&self) -> (Option<u8>, Option<u8>) {
-        (self.multiword, self.ultra)
     }
 
     /// Sets the block size of multiple transfers; whether it is one the disk can do.
@@ -73,18 +120,6 @@ impl Disk {
             self.multiple = count;
         }
         valid
-    }
-
-    /// SET FEATURES 03h: the transfer mode; whether the disk has it.
-    pub(super) fn set_transfer_mode(&mut self, mode: u8) -> bool {
-        match mode {
-            // PIO default, PIO flow control modes 0 to 4.
-            0x00 | 0x01 | 0x08..=0x0C => {}
-            0x20..=0x22 => (self.multiword, self.ultra) = (Some(mode & 7), None),
-            0x40..=0x42 => (self.multiword, self.ultra) = (None, Some(mode & 7)),
-            _ => return false,
-        }
-        true
     }
 
     pub(super) fn default_geometry(&self) -> (u16, u16, u16) {

@@ -1,6 +1,6 @@
 //! What IDENTIFY (PACKET) DEVICE says.
 
-use super::disk::Disk;
+use super::disk::{Disk, Modes};
 
 /// 256 words being filled in.
 struct Words([u16; 256]);
@@ -38,7 +38,7 @@ fn dma_modes(selected: Option<u8>) -> u16 {
 }
 
 /// An ATA disk.
-pub(super) fn disk(disk: &Disk, serial: &str) -> Vec<u8> {
+pub(super) fn disk(disk: &Disk, modes: Modes, serial: &str) -> Vec<u8> {
     let mut words = Words([0; 256]);
     let total = disk.sectors();
     let (cylinders, heads, sectors) = disk.default_geometry();
@@ -62,20 +62,19 @@ pub(super) fn disk(disk: &Disk, serial: &str) -> Vec<u8> {
     words.dword(57, u32::from(now_cylinders) * u32::from(now_heads) * u32::from(now_sectors));
     words.0[59] = if disk.multiple() > 0 { 0x100 | u16::from(disk.multiple()) } else { 0 };
     words.dword(60, total.min(0x0FFF_FFFF) as u32);
-    let (multiword, ultra) = disk.dma_mode();
-    words.0[63] = dma_modes(multiword);
+    words.0[63] = dma_modes(modes.multiword);
     words.0[64] = 0x0003;
     words.0[65..69].fill(120);
     // ATA/ATAPI-1 to 6.
     words.0[80] = 0x007E;
-    // NOP, write cache, power management; LBA48, flush cache (ext).
-    words.0[82] = 0x4028;
+    // NOP, buffer commands, host protected area, write cache, power management; LBA48, flush cache (ext). No SMART.
+    words.0[82] = 0x7428;
     words.0[83] = 0x7400;
     words.0[84] = 0x4000;
-    words.0[85] = if disk.has_cache() { 0x4028 } else { 0x4008 };
+    words.0[85] = if disk.has_cache() { 0x7428 } else { 0x7408 };
     words.0[86] = 0x3400;
     words.0[87] = 0x4000;
-    words.0[88] = dma_modes(ultra);
+    words.0[88] = dma_modes(modes.ultra);
     words.0[93] = 0x6001;
     words.dword(100, total as u32);
     words.dword(102, (total >> 32) as u32);
@@ -83,18 +82,19 @@ pub(super) fn disk(disk: &Disk, serial: &str) -> Vec<u8> {
 }
 
 /// An ATAPI CD-ROM drive.
-pub(super) fn cdrom(serial: &str) -> Vec<u8> {
+pub(super) fn cdrom(modes: Modes, serial: &str) -> Vec<u8> {
     let mut words = Words([0; 256]);
     // ATAPI, CD-ROM, removable, DRQ within 50 us, 12-byte packets.
     words.0[0] = 0x85C0;
     words.text(10, 10, serial);
     words.text(23, 4, FIRMWARE);
     words.text(27, 20, "RING86 CD-ROM");
-    // LBA, IORDY.
-    words.0[49] = 0x0E00;
+    // LBA, DMA, IORDY. The direction of DMA need not be said.
+    words.0[49] = 0x0F00;
     words.0[50] = 0x4000;
     words.0[51] = 0x0200;
-    words.0[53] = 0x0003;
+    words.0[53] = 0x0007;
+    words.0[63] = dma_modes(modes.multiword);
     words.0[64] = 0x0003;
     words.0[65..69].fill(120);
     words.0[80] = 0x001E;
@@ -103,5 +103,6 @@ pub(super) fn cdrom(serial: &str) -> Vec<u8> {
     words.0[84] = 0x4000;
     words.0[85] = 0x4210;
     words.0[87] = 0x4000;
+    words.0[88] = dma_modes(modes.ultra);
     words.finish()
 }

@@ -5,6 +5,8 @@ mod channel;
 mod device;
 mod disk;
 mod identify;
+mod packets;
+mod sector;
 pub mod spec;
 #[cfg(test)]
 mod tests;

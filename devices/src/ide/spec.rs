@@ -102,6 +102,8 @@ pub mod command {
     pub const WRITE_DMA_EXT: u8 = 0x35;
     /// Write multiple, 48-bit.
     pub const WRITE_MULTIPLE_EXT: u8 = 0x39;
+    /// Set max address, 48-bit.
+    pub const SET_MAX_EXT: u8 = 0x37;
     /// Read verify.
     pub const VERIFY: u8 = 0x40;
     /// Read verify without retries.
@@ -118,6 +120,8 @@ pub mod command {
     pub const PACKET: u8 = 0xA0;
     /// Identify packet device.
     pub const IDENTIFY_PACKET: u8 = 0xA1;
+    /// SMART, whose subcommands are in the features register.
+    pub const SMART: u8 = 0xB0;
     /// Read multiple.
     pub const READ_MULTIPLE: u8 = 0xC4;
     /// Write multiple.
@@ -134,6 +138,10 @@ pub mod command {
     pub const WRITE_DMA_ONCE: u8 = 0xCB;
     /// Check power mode.
     pub const CHECK_POWER: u8 = 0xE5;
+    /// Read buffer.
+    pub const READ_BUFFER: u8 = 0xE4;
+    /// Write buffer.
+    pub const WRITE_BUFFER: u8 = 0xE8;
     /// Flush cache.
     pub const FLUSH: u8 = 0xE7;
     /// Flush cache, 48-bit.
@@ -144,6 +152,14 @@ pub mod command {
     pub const SET_FEATURES: u8 = 0xEF;
     /// Read native max address.
     pub const READ_NATIVE_MAX: u8 = 0xF8;
+    /// Set max address.
+    pub const SET_MAX: u8 = 0xF9;
+}
+
+/// Features register of the PACKET command.
+pub mod packet_features {
+    /// Data move by DMA.
+    pub const DMA: u8 = 1 << 0;
 }
 
 /// Interrupt reason, in the count register of packet devices.
@@ -176,18 +192,28 @@ pub mod packet {
     pub const READ_SUBCHANNEL: u8 = 0x42;
     /// Read table of contents.
     pub const READ_TOC: u8 = 0x43;
+    /// Read header.
+    pub const READ_HEADER: u8 = 0x44;
     /// Get configuration.
     pub const GET_CONFIGURATION: u8 = 0x46;
     /// Get event status notification.
     pub const GET_EVENT_STATUS: u8 = 0x4A;
     /// Read disc information.
     pub const READ_DISC_INFORMATION: u8 = 0x51;
+    /// Mode select (10).
+    pub const MODE_SELECT_10: u8 = 0x55;
     /// Mode sense (10).
     pub const MODE_SENSE_10: u8 = 0x5A;
     /// Read (12).
     pub const READ_12: u8 = 0xA8;
+    /// Read CD, by minutes, seconds and frames.
+    pub const READ_CD_MSF: u8 = 0xB9;
+    /// Set CD speed.
+    pub const SET_CD_SPEED: u8 = 0xBB;
     /// Mechanism status.
     pub const MECHANISM_STATUS: u8 = 0xBD;
+    /// Read CD.
+    pub const READ_CD: u8 = 0xBE;
 }
 
 /// Sense: key, additional sense code and qualifier.
@@ -210,6 +236,8 @@ pub mod sense {
     pub const REMOVAL_PREVENTED: Sense = [5, 0x53, 2];
     /// The medium may have changed.
     pub const MEDIUM_CHANGED: Sense = [6, 0x28, 0];
+    /// Illegal mode for this track.
+    pub const ILLEGAL_MODE: Sense = [5, 0x64, 0];
     /// Power on or reset.
     pub const RESET: Sense = [6, 0x29, 0];
 }

@@ -95,8 +95,10 @@ fn drives() -> [(&'static str, Ide); 2] {
 }
 
 impl Ide {
-    fn packet(&mut self, limit: u16, packet: [u8; 12]) {
-        for (port, value) in [(0x176, 0xA0), (0x171, 0), (0x174, limit & 0xFF), (0x175, limit >> 8), (0x177, 0xA0)] {
+    fn packet(&mut self, features: u16, limit: u16, packet: [u8; 12]) {
+        for (port, value) in
+            [(0x176, 0xA0), (0x171, features), (0x174, limit & 0xFF), (0x175, limit >> 8), (0x177, 0xA0)]
+        {
             self.out(port, 1, value.into());
         }
         for pair in packet.as_chunks::<2>().0 {
@@ -127,15 +129,21 @@ fn bus_master_tables_that_never_advance() {
                     entry[..4].copy_from_slice(&0x8_0000u32.to_le_bytes());
                     entry[4..].copy_from_slice(&(count | last).to_le_bytes());
                 }
-                for (base, ports, direction) in
-                    [(BUS_MASTER, 0x1F0, 8), (BUS_MASTER, 0x1F0, 0), (BUS_MASTER + 8, 0x170, 8)]
-                {
+                for (base, ports, direction) in [
+                    (BUS_MASTER, 0x1F0, 8),
+                    (BUS_MASTER, 0x1F0, 0),
+                    (BUS_MASTER + 8, 0x170, 8),
+                    (BUS_MASTER + 8, 0x170, 0),
+                ] {
                     i.out(base, 1, 0);
                     i.out(base + 4, 4, 0);
                     i.out(base + 2, 1, 6);
                     i.out(base, 1, direction | 1);
                     if ports == 0x170 {
-                        i.packet(0xFFFE, [0x28, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0]);
+                        // By DMA: blocks to memory, parameters from it.
+                        let (code, count) = if direction == 8 { (0x28, [0, 64]) } else { (0x55, [0xFF, 0xFF]) };
+                        i.packet(1, 0xFFFE, [code, 0, 0, 0, 0, 0, 0, count[0], count[1], 0, 0, 0]);
+                        i.packet(0, 0xFFFE, [code, 0, 0, 0, 0, 0, 0, count[0], count[1], 0, 0, 0]);
                     } else {
                         for (port, value) in
                             [(6, 0xE0), (2, 0), (3, 0), (4, 0), (5, 0), (7, [0xCA, 0xC8][usize::from(direction == 8)])]
@@ -158,7 +166,7 @@ fn transfers_that_are_torn_off() {
         for torn_by in [0x00, 0x08, 0x90, 0xA0, 0xA1, 0xEC, 0xE7, 0xC6] {
             for (base, command) in [(0x1F0, 0x20), (0x1F0, 0x30), (0x1F0, 0xC4), (0x1F0, 0xC5), (0x170, 0xA0)] {
                 if base == 0x170 {
-                    i.packet(0x7FE, [0x28, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0]);
+                    i.packet(0, 0x7FE, [0x28, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0]);
                 } else {
                     for (port, value) in [(6, 0xE0), (2, 0), (3, 1), (4, 0), (5, 0), (7, command)] {
                         i.out(base + port, 1, value);
@@ -192,7 +200,7 @@ fn reads_beyond_the_disc() {
                 let mut packet = [code, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
                 packet[2..6].copy_from_slice(&block.to_be_bytes());
                 (packet[8], packet[9]) = (2, if code == 0xBE { 0x10 } else { 2 });
-                i.packet(0xFFFE, packet);
+                i.packet(0, 0xFFFE, packet);
                 for _ in 0..5000 {
                     i.input(0x170, 2);
                 }

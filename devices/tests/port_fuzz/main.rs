@@ -84,15 +84,17 @@ fn ide_disks() {
     i.chip.attach_disk(0, 0, Image::boxed(512 * 70_000, false, &work), "1");
     i.chip.attach_disk(0, 1, Image::boxed(512 * 3, true, &work), "2");
     i.chip.attach_disk(1, 1, Image::boxed(0, false, &work), "3");
-    let commands: [u8; 35] = [
+    let commands: [u8; 40] = [
         0x00, 0x08, 0x10, 0x20, 0x21, 0x24, 0x25, 0x27, 0x29, 0x30, 0x31, 0x34, 0x35, 0x39, 0x40, 0x42, 0x70, 0x90,
-        0x91, 0xA0, 0xC4, 0xC5, 0xC6, 0xC8, 0xCA, 0xE0, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF, 0xF8, 0x94, 0xA1, 0xC9,
+        0x91, 0xA0, 0xC4, 0xC5, 0xC6, 0xC8, 0xCA, 0xE0, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF, 0xF8, 0x94, 0xA1, 0xC9, 0xF9,
+        0x37, 0xE4, 0xE8, 0xB0,
     ];
     fuzz(0x1DE0_0001, |random| {
         let before = i.accesses;
         let channel = u16::from(random.chance(8));
         let base = [0x1F0, 0x170][usize::from(channel)];
         match random.below(12) {
+            0 if random.chance(1000) => i.reset(),
             0 => i.anything(random),
             1 => i.data(random, base),
             _ => {
@@ -108,7 +110,7 @@ fn ide_disks() {
         }
         i.accesses - before + 1
     });
-    assert!(work.total() > 32 << 20, "{} bytes moved", work.total());
+    assert!(work.total() > 16 << 20, "{} bytes moved", work.total());
     // It still works: reset, then IDENTIFY DEVICE has a sector for the host.
     i.chip.firmware_defaults();
     i.out(0x3F6, 1, 4);
@@ -123,9 +125,9 @@ fn atapi_drive() {
     let mut i = Ide::new(&work);
     i.chip.attach_cdrom(1, 0, Some(Image::boxed(2048 * 700 + 7, true, &work)), "4");
     i.chip.attach_cdrom(1, 1, None, "5");
-    let packets: [u8; 20] = [
+    let packets: [u8; 24] = [
         0x00, 0x03, 0x12, 0x1B, 0x1E, 0x25, 0x28, 0x2B, 0x42, 0x43, 0x46, 0x4A, 0x51, 0x5A, 0xA8, 0xBD, 0xBE, 0x15,
-        0x23, 0x2A,
+        0x23, 0x2A, 0x44, 0x55, 0xB9, 0xBB,
     ];
     let mut events = 0;
     fuzz(0xA7A9_1001, |random| {
@@ -148,7 +150,13 @@ fn atapi_drive() {
             _ => {
                 // PACKET with a byte count limit of any kind, then twelve bytes and the data.
                 i.out(0x176, 1, random.of(&[0xA0, 0xB0]));
-                i.out(0x171, 1, if random.chance(8) { random.byte().into() } else { 0 });
+                let features = match random.below(8) {
+                    0 => random.byte().into(),
+                    // By DMA.
+                    1..4 => 1,
+                    _ => 0,
+                };
+                i.out(0x171, 1, features);
                 let limit = random.of(&[0, 1, 2, 0x7FF, 0x800, 0xFFFE, 0xFFFF]);
                 i.out(0x174, 1, limit & 0xFF);
                 i.out(0x175, 1, limit >> 8);
@@ -156,7 +164,7 @@ fn atapi_drive() {
                 let mut packet = [0u8; 12];
                 packet[0] = if random.chance(10) { random.next() as u8 } else { random.of(&packets) };
                 for (at, byte) in packet.iter_mut().enumerate().skip(1) {
-                    let low = at == 1 || at == 5 || at == 8;
+                    let low = at == 1 || at == 5 || at == 8 || at == 9;
                     *byte = if random.chance(if low { 2 } else { 10 }) { random.byte() } else { 0 };
                 }
                 for pair in packet.as_chunks::<2>().0 {

@@ -294,10 +294,17 @@ pub struct Ide {
 
 impl Ide {
     pub fn new(work: &Work) -> Self {
-        let mut chip = ide::IdeController::new([IrqLine::unconnected(), IrqLine::unconnected()]);
-        chip.firmware_defaults();
-        chip.config_write(0x20, 4, BUS_MASTER.into());
-        Self { chip, ram: Ram::new(work), work: work.clone(), accesses: 0 }
+        let chip = ide::IdeController::new([IrqLine::unconnected(), IrqLine::unconnected()]);
+        let mut new = Self { chip, ram: Ram::new(work), work: work.clone(), accesses: 0 };
+        new.reset();
+        new
+    }
+
+    /// The system's reset, and what a BIOS does after it.
+    pub fn reset(&mut self) {
+        self.chip.reset();
+        self.chip.firmware_defaults();
+        self.chip.config_write(0x20, 4, BUS_MASTER.into());
     }
 
     pub fn out(&mut self, port: u16, size: u8, value: u32) {
