@@ -123,6 +123,8 @@ pub struct Board {
     pub keyboard: Shared<Controller>,
     /// The display adapter.
     pub vga: Shared<Vga>,
+    /// Whether it is in its slot.
+    has_display: bool,
     /// Local APIC, I/O APIC and HPET, if the machine has them.
     pub apics: Option<Apics>,
     /// Characters written to port E9h.
@@ -295,8 +297,10 @@ impl Board {
         bus.insert(slot::ISA_BRIDGE.0, slot::ISA_BRIDGE.1, Box::new(isa_bridge.clone()));
         bus.insert(slot::POWER_MANAGEMENT.0, slot::POWER_MANAGEMENT.1, Box::new(power.clone()));
         let rom = firmware.and_then(|f| f.video.as_ref()).map(Vec::len);
-        let display = with_rom(vga.clone(), rom, CardMemory::VideoRom, &mut roms);
-        bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, display);
+        if config.display {
+            let display = with_rom(vga.clone(), rom, CardMemory::VideoRom, &mut roms);
+            bus.insert(slot::DISPLAY.0, slot::DISPLAY.1, display);
+        }
         let floppy = Shared::new(floppies(&config.drives, line(irq::FLOPPY), config.firmware.is_some()));
         let ide = ide_units(&config.drives, irq::IDE.map(line));
         let ide = Shared::new(if firmware.is_some() { ide.with_wide_base() } else { ide });
@@ -323,6 +327,7 @@ impl Board {
             game_port: game_port.clone(),
             keyboard: keyboard.clone(),
             vga: vga.clone(),
+            has_display: config.display,
             console: console.clone(),
             debug_exit: debug_exit.clone(),
             requests: requests.clone(),
@@ -387,7 +392,8 @@ impl Board {
             board.add("fw_cfg", device, |c, _| c.reset(), &[0x510..=0x511, fw_cfg::spec::DMA_ADDRESS..=last]);
         }
         board.movers = first..=board.chips.len();
-        board.add("VGA", &vga, |c, _| c.reset(), &[0x3b0..=0x3bb, 0x3c0..=0x3df, 0x1ce..=0x1d1]);
+        let vga_ports = [0x3b0..=0x3bb, 0x3c0..=0x3df, 0x1ce..=0x1d1];
+        board.add("VGA", &vga, |c, _| c.reset(), if config.display { &vga_ports } else { &[] });
         board.add("PCI configuration", &pci, |c, _| c.reset(), &[0xcf8..=0xcff]);
         board.add_timed("PIIX4 power management", &power, |c, now| c.reset(now), &[]);
         board.power_chip = board.chips.len();
@@ -584,7 +590,7 @@ impl Board {
 
     /// A read from the VGA window or from where no memory answers.
     pub fn mem_read(&mut self, address: u64, size: u8) -> u64 {
-        if !(VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
+        if !self.has_display || !(VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
             return u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
         }
         let mut vga = self.vga.lock();
@@ -596,7 +602,7 @@ impl Board {
 
     /// A write to the VGA window or to where no memory answers.
     pub fn mem_write(&mut self, address: u64, size: u8, value: u64) {
-        if (VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
+        if self.has_display && (VGA_WINDOW..VGA_WINDOW_END).contains(&address) {
             let mut vga = self.vga.lock();
             for i in 0..size.min(8) {
                 vga.mem_write(address as u32 + u32::from(i), (value >> (8 * i)) as u8);

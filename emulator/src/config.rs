@@ -107,6 +107,8 @@ pub struct MachineConfig {
     pub payload: Option<Payload>,
     /// Drives, what is in them, and the boot order.
     pub drives: Drives,
+    /// The display adapter is in its slot. Without it nothing answers at its ports and in its memory.
+    pub display: bool,
     /// Network card with the user-mode network behind it.
     pub network: Option<UserNet>,
     /// A reset requested by the guest restarts it; otherwise it ends the run.
@@ -147,6 +149,7 @@ impl MachineConfig {
             debug_exit: None,
             payload: None,
             drives: Drives::default(),
+            display: true,
             network: None,
             reboot: true,
             reset_on_triple_fault: false,

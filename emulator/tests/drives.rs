@@ -185,6 +185,57 @@ fn disk_writer(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.hlt()
 }
 
+/// A boot sector that writes itself back to where it came from with `magic` at its beginning, and says W or R for written
+/// or refused.
+fn trick(drive: u32, magic: &[u8; 4]) -> impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError> {
+    let magic = u32::from_le_bytes(*magic);
+    move |a| {
+        let mut refused = a.create_label();
+        a.xor(ax, ax)?;
+        a.mov(es, ax)?;
+        a.mov(ds, ax)?;
+        a.mov(dword_ptr(0x7c00), magic)?;
+        a.mov(ax, 0x0301)?;
+        a.mov(bx, 0x7c00)?;
+        a.mov(cx, 1)?;
+        a.mov(dx, drive)?;
+        a.int(0x13)?;
+        a.mov(ax, 0x0e00 | u32::from(b'R'))?;
+        a.jc(refused)?;
+        a.mov(al, u32::from(b'W'))?;
+        a.set_label(&mut refused)?;
+        for _ in 0..3 {
+            a.int(0x10)?;
+        }
+        a.cli()?;
+        a.hlt()
+    }
+}
+
+#[test]
+fn a_bare_image_stays_what_it_is() {
+    let folder = Folder::new("trick");
+    for magic in [b"QFI\xfb", b"\x7fELF", b"\x1f\x8b\x08\0"] {
+        for (drive, size, option, kind) in
+            [(0, 1440 << 10, "--floppy", "a floppy image"), (0x80, 4 << 20, "--hd", "a hard disk image")]
+        {
+            let mut content = floppy(trick(drive, magic), b"");
+            content.resize(size, 0);
+            let path = folder.file("trick.img", &content);
+            let stated = format!("raw:{path}");
+            let machine = ["run", "--clock", "virtual", "--serial", "none", "--dump-screen"];
+            let ended = ring86(&folder.0, &[&machine[..], &[&path]].concat());
+            assert!(ended.err.contains(kind) && ended.out.contains("RRR"), "{magic:x?}: {ended:?}");
+            let remedy = format!("as {option} {stated}");
+            assert_eq!(ended.err.matches(&remedy).count(), 1, "{magic:x?}: {}", ended.err);
+            assert!(folder.read("trick.img") == content, "{magic:x?}");
+            let ended = ring86(&folder.0, &[&machine[..], &[option, &stated]].concat());
+            assert!(ended.out.contains("WWW") && !ended.err.contains("refused"), "{magic:x?}: {ended:?}");
+            assert!(folder.read("trick.img").starts_with(magic));
+        }
+    }
+}
+
 #[test]
 fn a_bare_qcow2_image_boots_and_is_written() {
     use imago::file::File;

@@ -1,6 +1,13 @@
 //! A million programs of random bytes in wild surroundings: the processor answers in the architectural way, in bounded
-//! time, and never panics. Debug builds check every arithmetic overflow on the way.
+//! time, and never panics. Debug builds check every arithmetic overflow on the way. And what let guests out of other
+//! emulators, from inside a machine with the devices and without them.
 
+use iced_x86::IcedError;
+use iced_x86::code_asm::*;
+use ring86::config::MachineConfig;
+use ring86::drives::Bay;
+use ring86::machine::{Machine, Outcome};
+use ring86::storage::Image;
 use ring86_translator::state::{Segment, TableReg, attr, cr, eflags};
 use ring86_translator::{Bus, Cpu, Exit, Memory, Model, Pins};
 use std::sync::Arc;
@@ -9,6 +16,7 @@ use std::time::{Duration, Instant};
 
 const PROGRAMS: u64 = 1_000_000;
 const RAM: u64 = 1 << 20;
+const DEBUG_EXIT: u16 = 0xf4;
 /// Instructions that a program may run.
 const BUDGET: u64 = 60;
 /// No program may take longer, on a machine shared with others.
@@ -293,4 +301,153 @@ fn a_million_random_programs() {
     // The surroundings are wild enough to shut the processor down, and tame enough not to do so always.
     let shutdowns = shutdowns.into_inner();
     assert!((PROGRAMS / 100..PROGRAMS).contains(&shutdowns), "{shutdowns} shutdowns");
+}
+
+/// A ROM in place of the firmware that does to floppy controller, IDE channels and display what let guests out of other
+/// emulators (CVE-2015-3456, CVE-2015-5154, CVE-2014-9718, CVE-2016-3710, CVE-2016-3712), and then says through port 80h
+/// what answered: IDE's status of both masters, and the display interface's identity.
+fn escapes() -> Vec<u8> {
+    fn code(a: &mut CodeAssembler) -> Result<(), IcedError> {
+        let out8 = |a: &mut CodeAssembler, port: u32, value: u32| {
+            a.mov(dx, port)?;
+            a.mov(al, value)?;
+            a.out(dx, al)
+        };
+        let out16 = |a: &mut CodeAssembler, port: u32, value: u32| {
+            a.mov(dx, port)?;
+            a.mov(ax, value)?;
+            a.out(dx, ax)
+        };
+        let configure = |a: &mut CodeAssembler, address: u32, value: u32| {
+            for (port, value) in [(0xcf8u32, address), (0xcfc, value)] {
+                a.mov(dx, port)?;
+                a.mov(eax, value)?;
+                a.out(dx, eax)?;
+            }
+            Ok::<(), IcedError>(())
+        };
+        a.cli()?;
+        a.cld()?;
+        a.mov(ax, cs)?;
+        a.mov(ds, ax)?;
+        a.mov(ax, 0x2000u32)?;
+        a.mov(es, ax)?;
+        // IDE at slot 1, function 1: its ports, bus mastering at C000h. The display at slot 2: its memory at E0000000h.
+        for (address, value) in [
+            (0x8000_0904u32, 5u32),
+            (0x8000_0920, 0xc000),
+            (0x8000_0940, 0x8000_8000),
+            (0x8000_1010, 0xe000_0000),
+            (0x8000_1004, 3),
+        ] {
+            configure(a, address, value)?;
+        }
+        for command in [0x0a, 0x4a, 0x8e, 0x0e] {
+            out8(a, 0x3f2, 0)?;
+            out8(a, 0x3f2, 0x1c)?;
+            out8(a, 0x3f5, command)?;
+            a.mov(cx, 0xffffu32)?;
+            a.xor(si, si)?;
+            a.rep().outsb()?;
+        }
+        for base in [0x1f0, 0x170] {
+            for command in [0xec, 0xa1, 0x20, 0x30, 0xc4, 0xa0, 0xe8, 0xc8, 0x35] {
+                for register in 1..6 {
+                    out8(a, base + register, if register == 2 { 0xff } else { 1 })?;
+                }
+                out8(a, base + 6, 0xe0)?;
+                out8(a, base + 7, command)?;
+                out8(a, 0xc000, 9)?;
+                out8(a, 0xc008, 9)?;
+                a.mov(dx, base)?;
+                a.mov(cx, 0x4000u32)?;
+                a.xor(di, di)?;
+                a.rep().insw()?;
+                a.mov(cx, 0x4000u32)?;
+                a.xor(si, si)?;
+                a.rep().outsw()?;
+                out8(a, 0xc000, 0)?;
+                out8(a, 0xc008, 0)?;
+            }
+            out8(a, base + 0x206, 4)?;
+            out8(a, base + 0x206, 0)?;
+        }
+        a.mov(ax, 0xa000u32)?;
+        a.mov(es, ax)?;
+        for bits in [4, 8, 32] {
+            for bank in [0x10, 0x1ff, 0xffff] {
+                for (register, value) in
+                    [(4, 0), (1, 2560), (2, 1600), (3, bits), (4, 0x41), (6, 0xffff), (9, 0xffff), (5, bank)]
+                {
+                    out16(a, 0x1ce, register)?;
+                    out16(a, 0x1cf, value)?;
+                }
+                for register in [0x0c, 0x0d, 0x11, 0x13] {
+                    out16(a, 0x3d4, if register == 0x11 { 0x11 } else { 0xff00 | register })?;
+                }
+                a.mov(cx, 0xffffu32)?;
+                a.xor(di, di)?;
+                a.rep().stosb()?;
+                a.push(ds)?;
+                a.push(es)?;
+                a.pop(ds)?;
+                a.mov(cx, 0xffffu32)?;
+                a.xor(si, si)?;
+                a.rep().lodsb()?;
+                a.pop(ds)?;
+            }
+        }
+        for port in [0x1f7u32, 0x177] {
+            a.mov(dx, port)?;
+            a.in_(al, dx)?;
+            a.out(0x80u32, al)?;
+        }
+        out16(a, 0x1ce, 0)?;
+        a.mov(dx, 0x1cfu32)?;
+        a.in_(ax, dx)?;
+        a.out(0x80u32, al)?;
+        a.mov(al, ah)?;
+        a.out(0x80u32, al)?;
+        out8(a, DEBUG_EXIT.into(), 0)?;
+        a.hlt()
+    }
+    let mut a = CodeAssembler::new(16).expect("16-bit code");
+    code(&mut a).expect("the code is right");
+    let mut rom = a.assemble(0).expect("the code is right");
+    assert!(rom.len() < 0xfff0);
+    rom.resize(0x1_0000, 0x5a);
+    // The reset vector: jmp F000:0000.
+    rom[0xfff0..0xfff5].copy_from_slice(&[0xea, 0, 0, 0, 0xf0]);
+    rom
+}
+
+#[test]
+fn what_let_guests_out_of_others_with_the_devices_there_and_absent() {
+    let disk = || Image::memory(vec![0x5a; 1 << 20], false);
+    for (drives, display) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut config = MachineConfig::new();
+        config.ram = 4 << 20;
+        config.debug_exit = Some(DEBUG_EXIT);
+        config.test_ports.post = Some(0x80);
+        config.rom = Some(escapes());
+        config.display = display;
+        if drives {
+            config.drives.floppies = [(); 2].map(|()| Bay::Loaded(Image::memory(vec![0; 1440 << 10], false)));
+            config.drives.disks = vec![disk(), disk()];
+            config.drives.cd = Bay::Loaded(Image::memory(vec![0; 2048 * 100], true));
+        }
+        let mut machine = Machine::new(config).expect("the host has memory for a test machine");
+        let end = machine.run_until(|_| false, 60_000_000_000);
+        assert!(matches!(end, Err(Outcome::DebugExit(0))), "drives {drives}, display {display}: {end:?}");
+        let status = if drives { [0x50, 0x00] } else { [0x7f; 2] };
+        let identity: u16 = if display { 0xb0c5 } else { 0xffff };
+        assert_eq!(
+            machine.post_codes(),
+            [status, identity.to_le_bytes()].concat(),
+            "drives {drives}, display {display}"
+        );
+        let frame = machine.frame();
+        assert_eq!(frame.rgb.len(), frame.width * frame.height * 3);
+        machine.screen_text();
+    }
 }
