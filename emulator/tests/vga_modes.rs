@@ -1,9 +1,13 @@
 //! What the screen shows in every standard mode: pictures in `emulator/tests/vga/`, drawn by boot disks of our own.
 //!
+//! `services` there asks the video BIOS's services.
+//!
 //! `RING86_BLESS=1` draws the pictures anew; look at them then. `qemu_shows_the_same` holds them against QEMU's.
 
 #[path = "vga/programs.rs"]
 mod programs;
+#[path = "vga/services.rs"]
+mod services;
 
 use programs::PICTURES;
 use ring86::config::MachineConfig;
@@ -21,8 +25,8 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vga").join(format!("{name}.png"))
 }
 
-/// What a boot disk of [`programs`] leaves on the screen.
-fn draw(disk: Vec<u8>) -> Frame {
+/// The machine as a boot disk of [`programs`] leaves it.
+fn run(disk: Vec<u8>) -> Machine {
     let mut config = MachineConfig::new();
     config.ram = 4 << 20;
     config.drives.floppies[0] = Bay::Loaded(Image::memory(disk, true));
@@ -30,7 +34,7 @@ fn draw(disk: Vec<u8>) -> Frame {
     let end = machine.run_until(|_| false, 60_000_000_000);
     assert!(matches!(end, Err(Outcome::Halted)), "{end:?}: {}", machine.screen_text());
     assert_eq!(machine.console_text().chars().last(), Some('D'));
-    machine.frame()
+    machine
 }
 
 /// A picture as PNG with a palette, which all of ours have room in.
@@ -70,7 +74,7 @@ fn decode(bytes: &[u8]) -> Frame {
 fn every_mode_shows_its_picture() {
     let mut wrong = Vec::new();
     for (name, program) in PICTURES {
-        let frame = draw(programs::floppy(*program));
+        let frame = run(programs::floppy(*program)).frame();
         let path = golden(name);
         if env::var_os("RING86_BLESS").is_some() {
             fs::write(&path, encode(&frame)).expect("the repository is writable");

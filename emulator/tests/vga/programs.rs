@@ -9,10 +9,11 @@ const SECTORS: usize = 8;
 /// Port that hears a `D` when the picture is done.
 const CONSOLE: u32 = 0xe9;
 
-type Emit = Result<(), IcedError>;
+/// What every step of a program returns.
+pub type Emit = Result<(), IcedError>;
 
 /// A program under construction.
-pub struct Draw(CodeAssembler);
+pub struct Draw(pub CodeAssembler);
 
 /// What a picture is called, and what draws it.
 pub type Picture = (&'static str, fn(&mut Draw) -> Emit);
@@ -90,7 +91,7 @@ fn build(draw: fn(&mut Draw) -> Emit) -> Result<Vec<u8>, IcedError> {
 
 impl Draw {
     /// Sets a BIOS mode; the cursor of text modes goes away.
-    fn mode(&mut self, mode: u32) -> Emit {
+    pub fn mode(&mut self, mode: u32) -> Emit {
         self.bios(mode, 0)?;
         if mode < 4 || mode == 7 {
             self.0.mov(cx, 0x2000)?;
@@ -100,14 +101,39 @@ impl Draw {
     }
 
     /// Calls int 10h with AX and BX.
-    fn bios(&mut self, function: u32, argument: u32) -> Emit {
+    pub fn bios(&mut self, function: u32, argument: u32) -> Emit {
         self.0.mov(ax, function)?;
         self.0.mov(bx, argument)?;
         self.0.int(0x10)
     }
 
+    /// Writes a register to the debug console, four hexadecimal digits and a space. Changes nothing but flags.
+    pub fn report(&mut self, register: AsmRegister16) -> Emit {
+        let a = &mut self.0;
+        a.push(ax)?;
+        a.push(cx)?;
+        a.mov(ax, register)?;
+        a.mov(cx, 4)?;
+        let mut digit = a.create_label();
+        a.set_label(&mut digit)?;
+        a.rol(ax, 4)?;
+        a.push(ax)?;
+        // Ten and more become letters by the decimal adjustment.
+        a.and(al, 0x0f)?;
+        a.cmp(al, 10)?;
+        a.sbb(al, 0x69)?;
+        a.das()?;
+        a.out(CONSOLE, al)?;
+        a.pop(ax)?;
+        a.loop_(digit)?;
+        a.mov(al, u32::from(b' '))?;
+        a.out(CONSOLE, al)?;
+        a.pop(cx)?;
+        a.pop(ax)
+    }
+
     /// Writes an indexed register: index and data in one word.
-    fn register(&mut self, port: u32, index: u32, value: u32) -> Emit {
+    pub fn register(&mut self, port: u32, index: u32, value: u32) -> Emit {
         self.0.mov(dx, port)?;
         self.0.mov(ax, value << 8 | index)?;
         self.0.out(dx, ax)
@@ -139,13 +165,19 @@ impl Draw {
     }
 
     /// ES is a segment of video memory.
-    fn segment(&mut self, segment: u32) -> Emit {
+    pub fn segment(&mut self, segment: u32) -> Emit {
         self.0.mov(ax, segment)?;
         self.0.mov(es, ax)
     }
 
     /// Repeats `body` with `counter` from `first` to just below `end`. The body keeps the counter.
-    fn repeat(&mut self, counter: AsmRegister16, first: u32, end: u32, body: impl FnOnce(&mut Self) -> Emit) -> Emit {
+    pub fn repeat(
+        &mut self,
+        counter: AsmRegister16,
+        first: u32,
+        end: u32,
+        body: impl FnOnce(&mut Self) -> Emit,
+    ) -> Emit {
         let mut again = self.0.create_label();
         self.0.mov(counter, first)?;
         self.0.set_label(&mut again)?;
@@ -156,7 +188,7 @@ impl Draw {
     }
 
     /// Prints through the BIOS, in a colour for graphics modes.
-    fn print(&mut self, text: &str, colour: u32) -> Emit {
+    pub fn print(&mut self, text: &str, colour: u32) -> Emit {
         for byte in text.bytes() {
             self.bios(0x0e00 | u32::from(byte), colour)?;
         }

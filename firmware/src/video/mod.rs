@@ -4,6 +4,7 @@ mod fonts;
 mod graphics;
 mod modes;
 mod palette;
+mod save;
 mod set_mode;
 mod state;
 mod text;
@@ -124,6 +125,7 @@ fn emit(b: &mut Builder) -> Emit {
             (0x13, "write_string_service"),
             (0x1a, "combination_service"),
             (0x1b, "state_service"),
+            (0x1c, "save_state_service"),
         ],
     )?;
     set_mode::emit(b)?;
@@ -132,6 +134,7 @@ fn emit(b: &mut Builder) -> Emit {
     graphics::emit(b)?;
     palette::emit(b)?;
     state::emit(b)?;
+    save::emit(b)?;
     fonts::emit(b)?;
     vbe::emit(b)?;
     modes::emit(b)

@@ -10,7 +10,7 @@ use iced_x86::code_asm::*;
 use super::vbe_modes::{self, ENTRY, ENTRY_BITS, ENTRY_HEIGHT, ENTRY_WIDTH};
 
 /// Registers of the display interface.
-mod dispi {
+pub mod dispi {
     pub const ID: i32 = 0;
     pub const XRES: i32 = 1;
     pub const YRES: i32 = 2;
@@ -402,62 +402,24 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
 
 fn emit_state(b: &mut Builder) -> Emit {
     x86!(b;
-        // AL = 4, DL = 0: BX = 64-byte blocks needed; 1 and 2: the interface's registers to and from ES:BX.
+        // AL = 4, DL = 0: BX = 64-byte blocks for the parts CX; 1 and 2: they are saved to and restored from ES:BX.
         vbe_state:
-            mov di, bx;
+            and cx, 0x0f;
             cmp dl, 1;
             jb .size;
             je .save;
             cmp dl, 2;
             jne @vbe_failed;
-            // The mode first, then what can be changed while it is shown.
-            mov al, dispi::ENABLE;
-            xor cx, cx;
-            call @dispi_write;
-            mov si, b.at("vbe_state_order");
-        .restore:
-            cs lodsb;
-            cmp al, 0xff;
-            je @vbe_done;
-            movzx bx, al;
-            add bx, bx;
-            mov cx, word_ptr(bx + di).es();
-            cmp al, dispi::ENABLE;
-            jne .write;
-            or cl, 0x80; // the memory is kept
-        .write:
-            call @dispi_write;
-            jmp .restore;
-        .size:
-            mov word_ptr(bp + frame::BX), 1;
+            call @state_restore;
             jmp @vbe_done;
         .save:
-            mov bl, dispi::XRES;
-        .next:
-            mov al, bl;
-            call @dispi_read;
-            movzx si, bl;
-            add si, si;
-            add si, di;
-            mov word_ptr(si).es(), ax;
-            inc bl;
-            cmp bl, dispi::Y_OFFSET;
-            jbe .next;
+            call @state_save;
             jmp @vbe_done;
-        vbe_state_order:
+        .size:
+            call @state_blocks;
+            jmp @vbe_done;
     );
-    let order = [
-        dispi::XRES,
-        dispi::YRES,
-        dispi::BPP,
-        dispi::ENABLE,
-        dispi::BANK,
-        dispi::VIRT_WIDTH,
-        dispi::X_OFFSET,
-        dispi::Y_OFFSET,
-        0xff,
-    ];
-    b.db(&order.map(|register| register as u8))
+    Ok(())
 }
 
 fn emit_window(b: &mut Builder) -> Emit {
