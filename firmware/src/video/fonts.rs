@@ -39,7 +39,11 @@ pub fn emit(b: &mut Builder) -> Emit {
 
 fn emit_loading(b: &mut Builder) -> Emit {
     x86!(b;
-        // ROM fonts into block BL.
+        // ROM fonts into block BL; this one by the height AL.
+        load_height_font:
+            cmp al, 14;
+            je @load_font_8x14;
+            jb @load_font_8x8;
         load_font_8x16:
             mov si, b.at("font_8x16");
             mov bh, 16;
@@ -307,6 +311,7 @@ fn emit_height(b: &mut Builder) -> Emit {
             inc dx;
             in_ al, dx;
             and al, 0xe0;
+            movzx si, al; // bit 7: each line is shown twice
             mov ah, bl;
             dec ah;
             or al, ah;
@@ -344,6 +349,10 @@ fn emit_height(b: &mut Builder) -> Emit {
             dec dx;
             mov cl, al;
             inc cx;
+            test si, 0x80;
+            jz .single;
+            shr cx, 1;
+        .single:
             mov ax, cx;
             push dx;
             xor dx, dx;
@@ -355,6 +364,10 @@ fn emit_height(b: &mut Builder) -> Emit {
             // Whole rows only.
             mov ax, cx;
             imul_2 ax, bx;
+            test si, 0x80;
+            jz .shown_once;
+            add ax, ax;
+        .shown_once:
             dec ax;
             mov ah, al;
             mov al, 0x12;

@@ -11,6 +11,7 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_addresses(b)?;
     emit_glyphs(b)?;
     emit_glyph_lines(b)?;
+    emit_reading(b)?;
     emit_scroll(b)?;
     emit_pixels(b)?;
     emit_pixel_kinds(b)
@@ -72,10 +73,6 @@ fn emit_glyphs(b: &mut Builder) -> Emit {
     x86!(b;
         write_glyphs_service:
             call @draw_glyphs;
-            jmp @video_return;
-        // What is drawn is not read back: the answer is "no such character".
-        read_glyph_service:
-            mov word_ptr(bp + frame::AX), 0;
             jmp @video_return;
         // Draws CX copies of character AL from row DH, column DL of page BH in colour BL; bit 7 of BL XORs, except with
         // 256 colours. Keeps all registers.
@@ -254,6 +251,115 @@ fn emit_glyph_lines(b: &mut Builder) -> Emit {
             out dx, ax;
             mov ax, 0xff08;
             out dx, ax;
+            ret;
+    );
+    Ok(())
+}
+
+fn emit_reading(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = the character whose glyph stands at the cursor of page BH, the lowest if several look alike, 0 if none.
+        // Every colour but 0 counts as drawn.
+        read_glyph_service:
+            call @page_cursor;
+            call @graphics_kind;
+            mov al, dh;
+            mul byte_ptr(bda::CHARACTER_HEIGHT);
+            mov si, ax; // pixel line
+            sub sp, 32;
+            mov bp, sp; // the lines that stand there
+            movzx cx, byte_ptr(bda::CHARACTER_HEIGHT);
+            cmp cx, 32;
+            jbe .line;
+            mov cx, 32;
+        .line:
+            push cx;
+            mov ax, si;
+            call @line_offset;
+            call @cell_bytes;
+            mul dl;
+            add di, ax;
+            cmp bl, 3;
+            jne .one_page;
+            push dx;
+            movzx ax, bh;
+            and al, 7;
+            mul word_ptr(bda::VIDEO_PAGE_SIZE);
+            add di, ax;
+            pop dx;
+        .one_page:
+            call @read_glyph_line;
+            mov byte_ptr(bp), al;
+            inc bp;
+            inc si;
+            pop cx;
+            loop_ .line;
+            mov bp, sp;
+            mov al, 0;
+        .candidate:
+            call @glyph_address;
+            mov di, bp;
+            movzx cx, byte_ptr(bda::CHARACTER_HEIGHT);
+        .compare:
+            mov dl, byte_ptr(di).ss();
+            cmp dl, byte_ptr(si).fs();
+            jne .next;
+            inc si;
+            inc di;
+            loop_ .compare;
+            jmp .found;
+        .next:
+            inc al;
+            jnz .candidate;
+        .found:
+            add sp, 32;
+            mov bp, sp;
+            mov byte_ptr(bp + frame::AL), al;
+            jmp @video_return;
+        // AL = a bit for each of eight pixels at ES:DI, memory of kind BL. Changes AH, CX, DI.
+        read_glyph_line:
+            push dx;
+            cmp bl, 3;
+            je .planar;
+            ja .linear;
+            mov al, byte_ptr(di).es();
+            cmp bl, 2;
+            je .done;
+            // Two bits become one.
+            mov ah, al;
+            mov al, byte_ptr(di + 1).es();
+            mov cx, 8;
+        .pair:
+            add dl, dl;
+            test ah, 0xc0;
+            jz .pair_clear;
+            inc dl;
+        .pair_clear:
+            shl ax, 2;
+            loop_ .pair;
+            mov al, dl;
+            jmp .done;
+        .linear:
+            mov cx, 8;
+        .pixel:
+            cmp byte_ptr(di).es(), 1; // carry for colour 0
+            cmc;
+            rcl al, 1;
+            inc di;
+            loop_ .pixel;
+            jmp .done;
+        .planar:
+            mov dx, 0x3ce;
+            mov ax, 0x0304;
+            mov ch, 0;
+        .plane:
+            out dx, ax;
+            or ch, byte_ptr(di).es();
+            dec ah;
+            jns .plane;
+            mov al, ch;
+        .done:
+            pop dx;
             ret;
     );
     Ok(())

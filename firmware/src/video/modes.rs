@@ -57,6 +57,22 @@ const CRTC_TEXT_80: [u8; 25] = [
     0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x1f,
     0x96, 0xb9, 0xa3, 0xff,
 ];
+const CRTC_TEXT_40_200: [u8; 25] = [
+    0x2d, 0x27, 0x28, 0x90, 0x2b, 0xa0, 0xbf, 0x1f, 0, 0xc7, 0x06, 0x07, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x14, 0x1f,
+    0x96, 0xb9, 0xa3, 0xff,
+];
+const CRTC_TEXT_80_200: [u8; 25] = [
+    0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0xc7, 0x06, 0x07, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x1f,
+    0x96, 0xb9, 0xa3, 0xff,
+];
+const CRTC_TEXT_40_350: [u8; 25] = [
+    0x2d, 0x27, 0x28, 0x90, 0x2b, 0xa0, 0xbf, 0x1f, 0, 0x4d, 0x0b, 0x0c, 0, 0, 0, 0, 0x83, 0x85, 0x5d, 0x14, 0x1f,
+    0x63, 0xba, 0xa3, 0xff,
+];
+const CRTC_TEXT_80_350: [u8; 25] = [
+    0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0x4d, 0x0b, 0x0c, 0, 0, 0, 0, 0x83, 0x85, 0x5d, 0x28, 0x1f,
+    0x63, 0xba, 0xa3, 0xff,
+];
 const CRTC_MONO: [u8; 25] = [
     0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x0d,
     0x96, 0xb9, 0xa3, 0xff,
@@ -141,6 +157,27 @@ const fn text(number: u8, columns: u8, page_size: u16, clocking: u8, crtc: &'sta
     }
 }
 
+/// Text of 8 by 8 on 200 lines, each shown twice.
+const fn text_200(number: u8, columns: u8, page_size: u16, crtc: &'static [u8; 25]) -> Mode {
+    Mode {
+        dac: Dac::Cga,
+        height: 8,
+        misc: 0x63,
+        attributes: attributes(CGA_16, 8, 0x0f, 0),
+        ..text(number, columns, page_size, if columns == 40 { 9 } else { 1 }, crtc)
+    }
+}
+
+/// Text of 8 by 14 on 350 lines.
+const fn text_350(number: u8, columns: u8, page_size: u16, crtc: &'static [u8; 25]) -> Mode {
+    Mode {
+        height: 14,
+        misc: 0xa3,
+        attributes: attributes(EGA_16, 8, 0x0f, 0),
+        ..text(number, columns, page_size, if columns == 40 { 9 } else { 1 }, crtc)
+    }
+}
+
 const fn cga(number: u8, columns: u8, crtc: &'static [u8; 25]) -> Mode {
     let two = columns == 80;
     Mode {
@@ -187,7 +224,7 @@ const fn planar(mode: Planar, crtc: &'static [u8; 25]) -> Mode {
     }
 }
 
-const MODES: [Mode; 15] = [
+const MODES: [Mode; 19] = [
     text(0, 40, 0x800, 8, &CRTC_TEXT_40),
     text(1, 40, 0x800, 8, &CRTC_TEXT_40),
     text(2, 80, 0x1000, 0, &CRTC_TEXT_80),
@@ -301,6 +338,10 @@ const MODES: [Mode; 15] = [
         attributes: attributes(SIXTEEN, 0x41, 0x0f, 0),
         graphics: GRAPHICS_256,
     },
+    text_200(FEWER_LINES, 40, 0x800, &CRTC_TEXT_40_200),
+    text_200(FEWER_LINES + 1, 80, 0x1000, &CRTC_TEXT_80_200),
+    text_350(FEWER_LINES + 2, 40, 0x800, &CRTC_TEXT_40_350),
+    text_350(FEWER_LINES + 3, 80, 0x1000, &CRTC_TEXT_80_350),
 ];
 
 /// Fields of a mode's parameters as the services see them: IBM's 64 bytes, then ours.
@@ -321,6 +362,10 @@ pub mod parameter {
 
 /// Highest mode number.
 pub const LAST_MODE: i32 = 0x13;
+
+/// The first of the numbers that parameters for modes 0 to 3 on fewer lines go by in the table: 40 and 80 columns on 200
+/// lines, then on 350. They are no modes.
+pub const FEWER_LINES: u8 = LAST_MODE as u8 + 1;
 
 /// Three bytes, 0 to 63, for each colour that a DAC set defines.
 fn dac_colours(set: u8) -> Vec<u8> {
@@ -396,8 +441,8 @@ fn hues() -> Vec<u8> {
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b; mode_offsets:);
     let table = b.at("mode_parameters");
-    for number in 0..=LAST_MODE {
-        let index = MODES.iter().position(|mode| i32::from(mode.number) == number);
+    for number in 0..FEWER_LINES + 4 {
+        let index = MODES.iter().position(|mode| mode.number == number);
         let address = index.map_or(0, |index| table + 68 * index as i32);
         b.db(&(address as u16).to_le_bytes())?;
     }

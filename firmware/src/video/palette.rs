@@ -156,6 +156,8 @@ fn emit_dac(b: &mut Builder) -> Emit {
             out dx, al;
             mov al, cl;
             out dx, al;
+            mov cx, 1;
+            call @grey_if_wanted;
             jmp @video_return;
         // BX = first, CX = count, ES:DX = values.
         dac_set_block:
@@ -165,14 +167,17 @@ fn emit_dac(b: &mut Builder) -> Emit {
             mov al, bl;
             out dx, al;
             inc dx;
+            jcxz .none;
+            push cx;
             imul_3 cx, cx, 3;
-            jcxz .done;
         .byte:
             mov al, byte_ptr(si).es();
             inc si;
             out dx, al;
             loop_ .byte;
-        .done:
+            pop cx;
+            call @grey_if_wanted;
+        .none:
             jmp @video_return;
         dac_get:
             mov dx, 0x3c7;
@@ -250,10 +255,19 @@ fn emit_dac(b: &mut Builder) -> Emit {
             mov byte_ptr(bp + frame::BL), cl;
             mov byte_ptr(bp + frame::BH), al;
             jmp @video_return;
-        // CX colours from BX become greys: 30% red, 59% green, 11% blue.
+        // CX colours from BX become greys.
         dac_grey:
             jcxz .done;
-        .next:
+            call @grey;
+        .done:
+            jmp @video_return;
+        // The same for CL colours (0 for 256) from BL if the caller wants what is loaded to be grey.
+        grey_if_wanted:
+            test byte_ptr(bda::VIDEO_FLAGS), 2;
+            jnz @grey;
+            ret;
+        // CL colours from BL: 30% red, 59% green, 11% blue. Changes most registers.
+        grey:
             mov dx, 0x3c7;
             mov al, bl;
             out dx, al;
@@ -279,9 +293,9 @@ fn emit_dac(b: &mut Builder) -> Emit {
             out dx, al;
             out dx, al;
             inc bl;
-            loop_ .next;
-        .done:
-            jmp @video_return;
+            dec cl;
+            jnz @grey;
+            ret;
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::asm::{Builder, Emit, x86};
 use crate::layout::{bda, frame};
 use iced_x86::code_asm::*;
 
-use super::modes::{LAST_MODE, parameter};
+use super::modes::{FEWER_LINES, LAST_MODE, parameter};
 
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
@@ -13,6 +13,18 @@ pub fn emit(b: &mut Builder) -> Emit {
             cmp al, LAST_MODE;
             ja .unknown;
             movzx si, al;
+            cmp al, 3;
+            ja .listed;
+            // Modes 0 to 3 have parameters for 400 lines (bit 4), 200 (bit 7) or 350.
+            test byte_ptr(bda::VIDEO_FLAGS), 0x10;
+            jnz .listed;
+            shr si, 1;
+            add si, i32::from(FEWER_LINES);
+            test byte_ptr(bda::VIDEO_FLAGS), 0x80;
+            jnz .listed;
+            inc si;
+            inc si;
+        .listed:
             add si, si;
             mov si, word_ptr(si + b.at("mode_offsets")).cs();
             or si, si;
@@ -52,7 +64,8 @@ pub fn emit(b: &mut Builder) -> Emit {
             jne .no_font;
             push si;
             mov bl, 0;
-            call @load_font_8x16;
+            mov al, byte_ptr(si + parameter::HEIGHT).cs();
+            call @load_height_font;
             pop si;
         .no_font:
             call @set_font_vector;
@@ -166,11 +179,18 @@ pub fn emit(b: &mut Builder) -> Emit {
         .small:
             add di, di;
             mov si, word_ptr(di + b.at("dac_tables")).cs();
+            push cx;
         .byte:
             cs lodsb;
             out dx, al;
             loop_ .byte;
-            ret;
+            pop cx;
+            or ch, ch;
+            jnz .all; // 256 colours, as CL = 0
+            mov cl, 64;
+        .all:
+            mov bl, 0;
+            jmp @grey_if_wanted;
         // The BIOS data area for the parameters at CS:SI.
         set_mode_data:
             movzx ax, byte_ptr(si + parameter::COLUMNS).cs();
@@ -192,7 +212,9 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov word_ptr(bda::CURSOR_SHAPE), 0;
             cmp byte_ptr(si + parameter::KIND).cs(), 0;
             jne .no_cursor;
-            mov word_ptr(bda::CURSOR_SHAPE), 0x0d0e;
+            mov ax, word_ptr(si + parameter::CRTC + 0x0a).cs();
+            xchg al, ah;
+            mov word_ptr(bda::CURSOR_SHAPE), ax;
         .no_cursor:
             movzx bx, byte_ptr(bda::VIDEO_MODE);
             mov byte_ptr(bda::VIDEO_PALETTE), 0x30;

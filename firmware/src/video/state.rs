@@ -38,9 +38,21 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov word_ptr(bp + frame::CX), ax;
             jmp @video_return;
         .lines:
-            // 0, 1, 2: 200, 350, 400 lines at the next text mode. This adapter always sets 400.
+            // 0, 1, 2: 200, 350, 400 lines when modes 0 to 3 are set next.
             cmp al, 2;
             ja @video_return;
+            mov bx, 0x8008; // BH: the flags' lines, BL: the switches of a display with 200 lines
+            jb .few;
+            mov bx, 0x1009;
+        .few:
+            cmp al, 1;
+            jne .lines_known;
+            mov bx, 0x0009;
+        .lines_known:
+            and byte_ptr(bda::VIDEO_FLAGS), 0x6f;
+            or byte_ptr(bda::VIDEO_FLAGS), bh;
+            and byte_ptr(bda::VIDEO_SWITCHES), 0xf0;
+            or byte_ptr(bda::VIDEO_SWITCHES), bl;
             jmp .supported;
         .default_palette:
             and byte_ptr(bda::VIDEO_FLAGS), 0xf7;
@@ -62,6 +74,12 @@ pub fn emit(b: &mut Builder) -> Emit {
             out dx, al;
             jmp .supported;
         .grey:
+            // 0: what is loaded into the DAC from now on becomes grey.
+            and byte_ptr(bda::VIDEO_FLAGS), 0xfd;
+            and al, 1;
+            xor al, 1;
+            add al, al;
+            or byte_ptr(bda::VIDEO_FLAGS), al;
             jmp .supported;
         .cursor:
             and byte_ptr(bda::VIDEO_CONTROL), 0xfe;
@@ -126,11 +144,22 @@ pub fn emit(b: &mut Builder) -> Emit {
             stosw;
             mov al, bh;
             stosb;
-            mov al, 2; // 400 scan lines
+            call @scan_lines_code;
             stosb;
             xor ax, ax;
             stosw; // primary and secondary font blocks
-            mov al, 1;
+            // All modes on all displays; greys and default colours as the flags tell, cursor emulation, blinking.
+            mov al, byte_ptr(bda::VIDEO_FLAGS);
+            and al, 0x0a;
+            mov ah, byte_ptr(bda::VIDEO_CONTROL);
+            not ah;
+            and ah, 1;
+            shl ah, 4;
+            or al, ah;
+            mov ah, byte_ptr(bda::VIDEO_MODE_SELECT);
+            and ah, 0x20;
+            or al, ah;
+            or al, 1;
             stosb;
             mov cx, 3;
             mov al, 0;
@@ -141,6 +170,32 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov al, 0;
             rep stosb;
             jmp @video_return_ah;
+        // AL = 0, 1, 2, 3 for 200, 350, 400, 480 scan lines, by the CRTC's vertical display end and line doubling.
+        scan_lines_code:
+            mov dx, word_ptr(bda::CRTC_PORT);
+            mov al, 0x09;
+            out dx, al;
+            inc dx;
+            in_ al, dx;
+            mov ah, al;
+            dec dx;
+            mov al, 0x12;
+            out dx, al;
+            inc dx;
+            in_ al, dx;
+            mov dl, al;
+            mov al, 1;
+            cmp dl, 0x5d; // 350, where the ninth bit is set
+            je .known;
+            mov al, 3;
+            cmp dl, 0xdf;
+            je .known;
+            mov al, 2;
+            test ah, 0x80;
+            jz .known;
+            mov al, 0;
+        .known:
+            ret;
         functionality: // modes 0-7, 0Dh-13h; 200, 350 and 400 lines; the functions there are
             db &[0xff, 0xe0, 0x0f, 0, 0, 0, 0, 0x07, 2, 8, 0xff, 0x0e, 0, 0, 0, 0];
         save_table: // only the parameter table's place is defined; the rest is null
