@@ -65,6 +65,8 @@ pub mod bda {
     pub const VIDEO_SAVE_TABLE: i32 = 0xa8;
     /// The VBE mode, with its linear bit; a customary place.
     pub const VBE_MODE: i32 = 0xba;
+    /// The power state that VBE/PM was asked for; the firmware's own.
+    pub const VIDEO_POWER: i32 = 0xbc;
 }
 
 /// Extended BIOS data area, offsets from its segment. Only the first byte and the pointing device's fields are

@@ -239,3 +239,162 @@ fn colours_that_are_loaded_become_grey_on_request() {
     });
     assert_eq!((&said[0][..], &said[1][..2]), ("0000", "2A"), "red stays red");
 }
+
+/// Segment where a program puts the copy of the protected-mode interface, and places behind it.
+const COPY: u32 = 0x2000;
+const TRAMPOLINE: u32 = 0x800;
+const TABLES: u32 = 0xa00;
+
+/// Stores words from `at` on in segment [`COPY`], which ES holds.
+fn store(d: &mut Draw, at: u32, words: &[u32]) -> Emit {
+    for (i, word) in words.iter().enumerate() {
+        d.0.mov(word_ptr(at + 2 * i as u32).es(), *word)?;
+    }
+    Ok(())
+}
+
+/// Copies the interface's table as the BIOS tells it, with a way in and out of its 32-bit code behind it: `call esi` and
+/// a far jump back, and descriptors for both kinds of code.
+fn copy_interface(d: &mut Draw) -> Emit {
+    call(d, [0x4f0a, 0, 0, 0])?;
+    d.report(ax)?;
+    let a = &mut d.0;
+    a.push(es)?;
+    a.pop(ds)?;
+    a.mov(si, di)?;
+    a.mov(ax, COPY)?;
+    a.mov(es, ax)?;
+    a.xor(di, di)?;
+    a.rep().movsb()?;
+    a.xor(ax, ax)?;
+    a.mov(ds, ax)?;
+    store(d, TRAMPOLINE, &[0xd6ff, 0x00ea, 0x0000, 0x1000, 0x0000])?;
+    let base = COPY << 4;
+    store(d, TABLES, &[0, 0, 0, 0, 0xffff, base & 0xffff, 0x9b00 | base >> 16, 0x0040])?;
+    store(d, TABLES + 16, &[0xffff, 0, 0x9b00, 0])?;
+    store(d, TABLES + 32, &[23, (base + TABLES) & 0xffff, base >> 16])
+}
+
+/// Calls the interface's routine whose offset is at `entry` in protected mode, with ES = 3000h and EDI = 0.
+fn call_protected(d: &mut Draw, entry: u32, [ebx_, ecx_, edx_]: [u32; 3]) -> Emit {
+    d.segment(COPY)?;
+    let a = &mut d.0;
+    let (mut enter, mut leave, mut real) = (a.create_label(), a.create_label(), a.create_label());
+    a.cli()?;
+    a.call(enter)?;
+    // The far jump comes here, in 16-bit protected mode.
+    a.mov(ebx, cr0)?;
+    a.and(bl, 0xfe)?;
+    a.mov(cr0, ebx)?;
+    a.push(0)?;
+    a.call(leave)?;
+    a.jmp(real)?;
+    a.set_label(&mut leave)?;
+    a.retf()?;
+    a.set_label(&mut enter)?;
+    a.pop(ax)?;
+    a.mov(word_ptr(TRAMPOLINE + 3).es(), ax)?;
+    a.movzx(esi, word_ptr(entry).es())?;
+    a.lgdt(fword_ptr(TABLES + 32).es())?;
+    a.mov(ax, 0x3000)?;
+    a.mov(es, ax)?;
+    a.xor(edi, edi)?;
+    a.mov(ebx, ebx_)?;
+    a.mov(ecx, ecx_)?;
+    a.mov(edx, edx_)?;
+    a.mov(eax, cr0)?;
+    a.or(al, 1)?;
+    a.mov(cr0, eax)?;
+    a.db(&[0x66, 0xea, TRAMPOLINE as u8, (TRAMPOLINE >> 8) as u8, 0, 0, 8, 0])?;
+    a.set_label(&mut real)?;
+    a.sti()?;
+    d.report(ax)
+}
+
+#[test]
+fn the_protected_mode_interface_moves_the_window_the_picture_and_the_palette() {
+    let (said, _) = answers(|d| {
+        copy_interface(d)?;
+        call(d, [0x4f02, 0x4111, 0, 0])?;
+        call(d, [0x4f06, 0, 1024, 0])?;
+        call_protected(d, 0, [0, 0, 5])?;
+        call(d, [0x4f05, 0x0100, 0, 0])?;
+        d.report(dx)?;
+        call_protected(d, 0, [0, 0, 0xffff])?;
+        // Line 70, pixel 20 of lines of 2048 bytes: byte 143400, as DX:CX times four.
+        call_protected(d, 2, [0x80, (143_400 / 4) & 0xffff, 143_400 / 4 >> 16])?;
+        call(d, [0x4f07, 1, 0, 0])?;
+        d.report(cx)?;
+        d.report(dx)?;
+        d.segment(0x3000)?;
+        store(d, 0, &[0x0201, 0x0003, 0x0605, 0x0007])?;
+        call_protected(d, 4, [0, 2, 0x40])?;
+        call_protected(d, 4, [0, 200, 0x40])?;
+        call(d, [0x1015, 0x41, 0, 0])?;
+        d.report(cx)?;
+        d.report(dx)
+    });
+    assert_eq!(said[..6], ["004F", "004F", "0005", "014F", "004F", "0014"]);
+    assert_eq!(said[6..10], ["0046", "004F", "014F", "0605"]);
+    assert_eq!(&said[10][..2], "07", "red");
+}
+
+#[test]
+fn modes_take_pixel_clocks_and_timings() {
+    let (said, machine) = answers(|d| {
+        for clock in [65_000_000, 400_000_000] {
+            d.0.mov(ecx, clock)?;
+            d.0.mov(dx, 0x4105)?;
+            d.bios(0x4f0b, 0)?;
+            d.report(ax)?;
+            d.report(cx)?;
+            d.0.shr(ecx, 16)?;
+            d.report(cx)?;
+        }
+        // 1024x768 at 60 Hz; then with a line too short for the picture.
+        d.segment(0x3000)?;
+        store(d, 0, &[1344, 1048, 1184, 806, 771, 777])?;
+        d.0.mov(byte_ptr(12).es(), 0)?;
+        d.0.mov(dword_ptr(13).es(), 65_000_000)?;
+        d.0.mov(word_ptr(17).es(), 6000)?;
+        call(d, [0x4f02, 0x4905, 0, 0])?;
+        d.report(ax)?;
+        store(d, 0, &[1000])?;
+        call(d, [0x4f02, 0x4903, 0, 0])?;
+        d.report(ax)
+    });
+    let clock = |low: &str, high: &str| ["004F", low, high].map(str::to_owned);
+    assert_eq!(said[..3], clock("D240", "03DF"));
+    assert_eq!(said[3..6], clock("8580", "0DB5"));
+    assert_eq!(said[6..], ["004F", "014F"]);
+    assert_eq!((machine.frame().width, machine.frame().height), (1024, 768));
+}
+
+#[test]
+fn the_monitors_power_is_switched() {
+    let (said, machine) = answers(|d| {
+        d.mode(3)?;
+        d.print("shown", 7)?;
+        call(d, [0x4f10, 0, 0, 0])?;
+        d.report(ax)?;
+        d.report(bx)?;
+        for state in [0, 1, 2, 3, 4] {
+            call(d, [0x4f10, state << 8 | 1, 0, 0])?;
+            d.report(ax)?;
+            call(d, [0x4f10, 2, 0, 0])?;
+            d.report(bx)?;
+        }
+        // A mode set switches the picture on.
+        d.mode(3)?;
+        call(d, [0x4f10, 2, 0, 0])?;
+        d.report(bx)?;
+        d.print("shown", 7)?;
+        call(d, [0x4f10, 0x0401, 0, 0])
+    });
+    assert_eq!(said[..2], ["004F", "0710"]);
+    let states = ["004F", "0002", "004F", "0102", "004F", "0202", "014F", "0202", "004F", "0402"];
+    assert_eq!(said[2..12], states.map(str::to_owned));
+    assert_eq!(said[12..], ["0002"]);
+    assert!(machine.screen_text().contains("shown"));
+    assert!(machine.frame().rgb.iter().all(|level| *level == 0), "the screen is dark");
+}

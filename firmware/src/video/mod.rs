@@ -10,6 +10,8 @@ mod state;
 mod text;
 mod vbe;
 mod vbe_modes;
+mod vbe_monitor;
+mod vbe_protected;
 mod write;
 
 pub use fonts::{FONT_8X8, font};

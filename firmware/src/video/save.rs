@@ -22,7 +22,7 @@ const BIOS_DATA: &[(i32, i32)] = &[
     (0x400 + bda::VIDEO_MODE, 30),
     (0x400 + bda::VIDEO_LAST_ROW, 7),
     (0x400 + bda::VIDEO_SAVE_TABLE, 4),
-    (0x400 + bda::VBE_MODE, 2),
+    (0x400 + bda::VBE_MODE, 3),
     (4 * 0x1f, 4),
     (4 * 0x43, 4),
 ];

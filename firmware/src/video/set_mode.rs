@@ -199,6 +199,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov word_ptr(bda::VIDEO_PAGE_SIZE), ax;
             mov word_ptr(bda::VIDEO_PAGE_START), 0;
             mov byte_ptr(bda::VIDEO_PAGE), 0;
+            mov byte_ptr(bda::VIDEO_POWER), 0;
             mov al, byte_ptr(si + parameter::LAST_ROW).cs();
             mov byte_ptr(bda::VIDEO_LAST_ROW), al;
             movzx ax, byte_ptr(si + parameter::HEIGHT).cs();

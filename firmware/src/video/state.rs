@@ -87,18 +87,9 @@ pub fn emit(b: &mut Builder) -> Emit {
             or byte_ptr(bda::VIDEO_CONTROL), al;
             jmp .supported;
         .refresh:
-            // Clocking mode bit 5 blanks the screen.
             mov ah, al;
             and ah, 1;
-            shl ah, 5;
-            mov dx, 0x3c4;
-            mov al, 1;
-            out dx, al;
-            inc dx;
-            in_ al, dx;
-            and al, 0xdf;
-            or al, ah;
-            out dx, al;
+            call @screen_off;
         .supported:
             jmp @video_return_ah;
         // AL = 0: BL = display code, 8 colour VGA, 7 monochrome VGA. There is no second display.

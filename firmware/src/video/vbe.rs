@@ -1,13 +1,15 @@
 //! int 10h AH=4Fh: VESA BIOS Extensions 3.0 over the Bochs display interface (index and data ports 1CEh and 1CFh), with
 //! banks at A0000h and a linear frame buffer at the adapter's PCI BAR 0.
 //!
-//! Left out: planar modes, the protected-mode interface (0Ah), and CRTC timings of the caller's own.
+//! Left out: planar modes, which the interface does not have.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{bda, frame};
 use iced_x86::code_asm::*;
 
 use super::vbe_modes::{self, ENTRY, ENTRY_BITS, ENTRY_HEIGHT, ENTRY_WIDTH};
+use super::vbe_monitor::{self, HIGHEST_CLOCK};
+use super::vbe_protected;
 
 /// Registers of the display interface.
 pub mod dispi {
@@ -24,6 +26,9 @@ pub mod dispi {
     pub const MEMORY_64K: i32 = 10;
 }
 
+/// Entries of the jump table.
+const VBE_FUNCTIONS: i32 = 0x16;
+
 pub fn emit(b: &mut Builder) -> Emit {
     emit_interface(b)?;
     emit_controller(b)?;
@@ -33,6 +38,8 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_window(b)?;
     emit_start(b)?;
     emit_palette(b)?;
+    vbe_monitor::emit(b)?;
+    vbe_protected::emit(b)?;
     vbe_modes::emit(b)
 }
 
@@ -50,10 +57,8 @@ fn emit_interface(b: &mut Builder) -> Emit {
             mov es, word_ptr(bp + frame::ES);
             mov di, word_ptr(bp + frame::DI);
             movzx si, byte_ptr(bp + frame::AL);
-            cmp si, 0x15;
-            je @vbe_monitor;
-            cmp si, 0x0a;
-            ja @video_return;
+            cmp si, VBE_FUNCTIONS;
+            jae @video_return;
             add si, si;
             jmp word_ptr(si + b.at("vbe_table")).cs();
         vbe_done:
@@ -69,8 +74,8 @@ fn emit_interface(b: &mut Builder) -> Emit {
         vbe_table:
     );
     b.jump_table(
-        11,
-        "vbe_failed",
+        VBE_FUNCTIONS as usize,
+        "video_return",
         &[
             (0, "vbe_controller"),
             (1, "vbe_mode_information"),
@@ -82,6 +87,10 @@ fn emit_interface(b: &mut Builder) -> Emit {
             (7, "vbe_start"),
             (8, "vbe_dac_width"),
             (9, "vbe_palette"),
+            (0x0a, "vbe_protected"),
+            (0x0b, "vbe_pixel_clock"),
+            (0x10, "vbe_power"),
+            (0x15, "vbe_monitor"),
         ],
     )?;
     x86!(b;
@@ -292,7 +301,7 @@ fn emit_mode_information(b: &mut Builder) -> Emit {
         .pages_known:
             call @vbe_frame_buffer;
             mov dword_ptr(di + 0x28).es(), eax;
-            mov dword_ptr(di + 0x3e).es(), 230_000_000;
+            mov dword_ptr(di + 0x3e).es(), HIGHEST_CLOCK;
             mov byte_ptr(di + 0x1b).es(), 4; // packed pixels
             mov bx, b.at("vbe_masks_15");
             mov al, byte_ptr(di + 0x19).es();
@@ -328,9 +337,9 @@ fn emit_mode_information(b: &mut Builder) -> Emit {
 
 fn emit_set_mode(b: &mut Builder) -> Emit {
     x86!(b;
-        // AL = 2, BX = mode: bit 14 linear frame buffer, bit 15 the memory is kept.
+        // AL = 2, BX = mode: bit 11 timings at ES:DI, bit 14 linear frame buffer, bit 15 the memory is kept.
         vbe_set_mode:
-            test bx, 0x3f00;
+            test bx, 0x0100;
             jnz .packed;
             mov al, bl;
             and al, 0x7f;
@@ -343,6 +352,11 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
         .packed:
             call @vbe_find;
             jc @vbe_failed;
+            test bx, 0x0800;
+            jz .timings_known;
+            call @vbe_check_timings;
+            jc @vbe_failed;
+        .timings_known:
             // The VGA in a graphics mode behind the picture, with its 256 colours.
             push bx;
             push si;
@@ -681,23 +695,6 @@ fn emit_palette(b: &mut Builder) -> Emit {
             mov byte_ptr(di + 3).es(), 0;
             add di, 4;
             loop_ .next_get;
-            jmp @vbe_done;
-        // AL = 15h: BL = 0: DDC2, a second for a block; BL = 1: block DX = 0 to ES:DI.
-        vbe_monitor:
-            cmp bl, 1;
-            ja @vbe_failed;
-            je .read;
-            mov word_ptr(bp + frame::BX), 0x0102;
-            jmp @vbe_done;
-        .read:
-            or dx, dx;
-            jnz @vbe_failed;
-            mov si, b.at("vbe_edid");
-            mov cx, 128;
-        .next:
-            cs lodsb;
-            stosb;
-            loop_ .next;
             jmp @vbe_done;
     );
     Ok(())
