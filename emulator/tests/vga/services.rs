@@ -398,3 +398,62 @@ fn the_monitors_power_is_switched() {
     assert!(machine.screen_text().contains("shown"));
     assert!(machine.frame().rgb.iter().all(|level| *level == 0), "the screen is dark");
 }
+
+#[test]
+fn eight_hundred_by_six_hundred_in_planes() {
+    let (said, machine) = answers(|d| {
+        call(d, [0x4f01, 0, 0x102, 0])?;
+        // Attributes, window's, bytes of a line; planes and bits; model.
+        for at in [0, 2, 0x10, 0x18, 0x1b, 0x28] {
+            d.0.mov(ax, word_ptr(at).es())?;
+            d.report(ax)?;
+        }
+        call(d, [0x4f02, 0x4102, 0, 0])?;
+        d.report(ax)?;
+        call(d, [0x4f02, 0x0102, 0, 0])?;
+        d.report(ax)?;
+        call(d, [0x4f03, 0, 0, 0])?;
+        d.report(bx)?;
+        call(d, [0x4f05, 0, 0, 1])?;
+        d.report(ax)?;
+        call(d, [0x4f06, 0, 850, 0])?;
+        d.report(bx)?;
+        d.report(cx)?;
+        d.report(dx)?;
+        call(d, [0x4f07, 0, 13, 2])?;
+        d.report(ax)?;
+        call(d, [0x4f07, 0, 0, 7])?;
+        d.report(ax)?;
+        call(d, [0x4f07, 1, 0, 0])?;
+        d.report(cx)?;
+        d.report(dx)
+    });
+    assert_eq!(said[..6], ["001F", "0006", "0064", "0404", "0003", "0000"]);
+    assert_eq!(said[6..10], ["014F", "004F", "0102", "014F"]);
+    assert_eq!(said[10..13], ["006C", "0360", "025E"], "108 bytes, 864 pixels, 606 lines");
+    assert_eq!(said[13..], ["004F", "014F", "000D", "0002"], "736 bytes are left below the picture");
+    assert_eq!((machine.frame().width, machine.frame().height), (800, 600));
+    let frame = picture(|d| {
+        d.mode(0x6a)?;
+        d.0.mov(cx, 799)?;
+        d.0.mov(dx, 599)?;
+        d.bios(0x0c0e, 0)?;
+        // A row of the last characters, scrolled up by one.
+        d.0.mov(dx, 0x2463)?;
+        d.bios(0x0200, 0)?;
+        d.0.mov(cx, 1)?;
+        d.bios(0x09db, 2)?;
+        d.0.mov(cx, 0)?;
+        d.0.mov(dx, 0x2463)?;
+        d.bios(0x0601, 0)
+    });
+    assert_eq!((frame.width, frame.height), (800, 600));
+    let mut expected = vec![0; 800 * 600 * 3];
+    for y in 35 * 16..36 * 16 {
+        for x in 792..800 {
+            expected[(y * 800 + x) * 3 + 1] = 0xaa;
+        }
+    }
+    expected[(599 * 800 + 799) * 3..].copy_from_slice(&[0xff, 0xff, 0x55]);
+    assert!(frame.rgb == expected);
+}

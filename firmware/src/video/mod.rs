@@ -11,6 +11,7 @@ mod text;
 mod vbe;
 mod vbe_modes;
 mod vbe_monitor;
+mod vbe_planar;
 mod vbe_protected;
 mod write;
 

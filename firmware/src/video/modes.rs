@@ -105,6 +105,11 @@ const CRTC_480_2: [u8; 25] = [
     0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0, 0x40, 0, 0, 0, 0, 0, 0, 0xea, 0x8c, 0xdf, 0x28, 0x00, 0xe7,
     0x04, 0xc3, 0xff,
 ];
+/// 100 of 132 characters, 600 of 628 lines.
+const CRTC_600: [u8; 25] = [
+    0x7f, 0x63, 0x64, 0x82, 0x69, 0x19, 0x72, 0xf0, 0, 0x60, 0, 0, 0, 0, 0, 0, 0x59, 0x8d, 0x57, 0x32, 0x00, 0x58,
+    0x72, 0xe3, 0xff,
+];
 const CRTC_256: [u8; 25] = [
     0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0x41, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0x40, 0x96,
     0xb9, 0xa3, 0xff,
@@ -224,7 +229,7 @@ const fn planar(mode: Planar, crtc: &'static [u8; 25]) -> Mode {
     }
 }
 
-const MODES: [Mode; 19] = [
+const MODES: [Mode; 20] = [
     text(0, 40, 0x800, 8, &CRTC_TEXT_40),
     text(1, 40, 0x800, 8, &CRTC_TEXT_40),
     text(2, 80, 0x1000, 0, &CRTC_TEXT_80),
@@ -342,6 +347,19 @@ const MODES: [Mode; 19] = [
     text_200(FEWER_LINES + 1, 80, 0x1000, &CRTC_TEXT_80_200),
     text_350(FEWER_LINES + 2, 40, 0x800, &CRTC_TEXT_40_350),
     text_350(FEWER_LINES + 3, 80, 0x1000, &CRTC_TEXT_80_350),
+    planar(
+        Planar {
+            number: PLANAR_800_PLACE,
+            dac: Dac::Ega,
+            columns: 100,
+            rows: 37,
+            height: 16,
+            page_size: 60_000,
+            misc: 0x27,
+            attributes: attributes(EGA_16, 1, 0x0f, 0),
+        },
+        &CRTC_600,
+    ),
 ];
 
 /// Fields of a mode's parameters as the services see them: IBM's 64 bytes, then ours.
@@ -366,6 +384,10 @@ pub const LAST_MODE: i32 = 0x13;
 /// The first of the numbers that parameters for modes 0 to 3 on fewer lines go by in the table: 40 and 80 columns on 200
 /// lines, then on 350. They are no modes.
 pub const FEWER_LINES: u8 = LAST_MODE as u8 + 1;
+
+/// VESA's 800 by 600 in four planes, and its place in the table.
+pub const PLANAR_800: i32 = 0x6a;
+pub const PLANAR_800_PLACE: u8 = FEWER_LINES + 4;
 
 /// Three bytes, 0 to 63, for each colour that a DAC set defines.
 fn dac_colours(set: u8) -> Vec<u8> {
@@ -441,7 +463,7 @@ fn hues() -> Vec<u8> {
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b; mode_offsets:);
     let table = b.at("mode_parameters");
-    for number in 0..FEWER_LINES + 4 {
+    for number in 0..=PLANAR_800_PLACE {
         let index = MODES.iter().position(|mode| mode.number == number);
         let address = index.map_or(0, |index| table + 68 * index as i32);
         b.db(&(address as u16).to_le_bytes())?;

@@ -4,12 +4,15 @@ use crate::asm::{Builder, Emit, x86};
 use crate::layout::{bda, frame};
 use iced_x86::code_asm::*;
 
-use super::modes::{FEWER_LINES, LAST_MODE, parameter};
+use super::modes::{FEWER_LINES, LAST_MODE, PLANAR_800, PLANAR_800_PLACE, parameter};
 
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
         // SI = parameters of mode AL. CF set for a mode that does not exist.
         find_mode:
+            mov si, i32::from(PLANAR_800_PLACE);
+            cmp al, PLANAR_800;
+            je .listed;
             cmp al, LAST_MODE;
             ja .unknown;
             movzx si, al;

@@ -1,7 +1,7 @@
 //! int 10h AH=4Fh: VESA BIOS Extensions 3.0 over the Bochs display interface (index and data ports 1CEh and 1CFh), with
 //! banks at A0000h and a linear frame buffer at the adapter's PCI BAR 0.
 //!
-//! Left out: planar modes, which the interface does not have.
+//! 800 by 600 in planes goes through the VGA's registers (`vbe_planar`).
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{bda, frame};
@@ -9,7 +9,7 @@ use iced_x86::code_asm::*;
 
 use super::vbe_modes::{self, ENTRY, ENTRY_BITS, ENTRY_HEIGHT, ENTRY_WIDTH};
 use super::vbe_monitor::{self, HIGHEST_CLOCK};
-use super::vbe_protected;
+use super::{modes::PLANAR_800, vbe_planar, vbe_protected};
 
 /// Registers of the display interface.
 pub mod dispi {
@@ -39,6 +39,7 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_start(b)?;
     emit_palette(b)?;
     vbe_monitor::emit(b)?;
+    vbe_planar::emit(b)?;
     vbe_protected::emit(b)?;
     vbe_modes::emit(b)
 }
@@ -269,6 +270,10 @@ fn emit_mode_information(b: &mut Builder) -> Emit {
             call @vbe_pixel_bytes;
             mov cx, word_ptr(si + ENTRY_WIDTH).cs();
             mov word_ptr(di + 0x12).es(), cx;
+            cmp byte_ptr(si + ENTRY_BITS).cs(), 4;
+            jne .packed;
+            shr cx, 3;
+        .packed:
             mul cx;
             mov word_ptr(di + 0x10).es(), ax;
             mov word_ptr(di + 0x32).es(), ax;
@@ -307,6 +312,7 @@ fn emit_mode_information(b: &mut Builder) -> Emit {
             mov al, byte_ptr(di + 0x19).es();
             cmp al, 8;
             je @vbe_done;
+            jb @vbe_planar_information;
             mov byte_ptr(di + 0x1b).es(), 6; // direct colour
             cmp al, 15;
             je .masks;
@@ -340,7 +346,12 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
         // AL = 2, BX = mode: bit 11 timings at ES:DI, bit 14 linear frame buffer, bit 15 the memory is kept.
         vbe_set_mode:
             test bx, 0x0100;
-            jnz .packed;
+            jnz .extended;
+            mov al, bl;
+            and al, 0x7f;
+            call @find_mode;
+            jc @vbe_failed;
+        .own:
             mov al, bl;
             and al, 0x7f;
             shr bx, 8;
@@ -349,7 +360,7 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
             mov ah, 0;
             int 0x10;
             jmp @vbe_done;
-        .packed:
+        .extended:
             call @vbe_find;
             jc @vbe_failed;
             test bx, 0x0800;
@@ -357,6 +368,13 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
             call @vbe_check_timings;
             jc @vbe_failed;
         .timings_known:
+            cmp byte_ptr(si + ENTRY_BITS).cs(), 4;
+            jne .packed;
+            test bx, 0x4000; // without a linear frame buffer
+            jnz @vbe_failed;
+            mov bl, PLANAR_800;
+            jmp .own;
+        .packed:
             // The VGA in a graphics mode behind the picture, with its 256 colours.
             push bx;
             push si;
@@ -408,6 +426,10 @@ fn emit_set_mode(b: &mut Builder) -> Emit {
             jc .own;
             mov bx, word_ptr(bda::VBE_MODE);
         .own:
+            cmp bx, PLANAR_800;
+            jne .known;
+            mov bx, 0x102;
+        .known:
             mov word_ptr(bp + frame::BX), bx;
             jmp @vbe_done;
     );
@@ -443,7 +465,7 @@ fn emit_window(b: &mut Builder) -> Emit {
             or bl, bl;
             jnz @vbe_failed;
             call @dispi_on;
-            jc @vbe_invalid;
+            jc @vbe_planar_window;
             call @vbe_window_do;
             jc @vbe_failed;
             mov word_ptr(bp + frame::DX), dx;
@@ -482,7 +504,7 @@ fn emit_window(b: &mut Builder) -> Emit {
         // BX = bytes, CX = pixels, DX = lines that fit.
         vbe_line_length:
             call @dispi_on;
-            jc @vbe_invalid;
+            jc @vbe_planar_line;
             mov al, dispi::BPP;
             call @dispi_read;
             call @vbe_pixel_bytes;
@@ -557,7 +579,7 @@ fn emit_start(b: &mut Builder) -> Emit {
         // AL = 7: BL = 0 or 80h (in vertical retrace) shows the picture from pixel CX of line DX on, 1 tells.
         vbe_start:
             call @dispi_on;
-            jc @vbe_invalid;
+            jc @vbe_planar_start;
             cmp bl, 1;
             je .get;
             cmp bl, 0x80;

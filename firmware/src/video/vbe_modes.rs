@@ -2,10 +2,12 @@
 
 use crate::asm::{Builder, Emit, x86};
 
-/// Number, width, height and bits of a pixel. The numbers below 120h are VESA's; the others customary or our own.
+/// Number, width, height and bits of a pixel, 4 for planes. The numbers below 120h are VESA's; the others customary or our own.
 const MODES: &[(u16, u16, u16, u8)] = &[
+    (0x06a, 800, 600, 4),
     (0x100, 640, 400, 8),
     (0x101, 640, 480, 8),
+    (0x102, 800, 600, 4),
     (0x103, 800, 600, 8),
     (0x105, 1024, 768, 8),
     (0x107, 1280, 1024, 8),
