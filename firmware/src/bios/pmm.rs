@@ -119,39 +119,21 @@ fn emit_entry(b: &mut Builder) -> Emit {
         .find:
             cmp eax, 0xffff_ffffu32;
             je .none;
-            xor bx, bx;
-        .look:
-            cmp dword_ptr(bx + END), 0;
-            je .look_on;
-            cmp eax, dword_ptr(bx + HANDLE);
-            je .found;
-        .look_on:
-            add bx, SIZE;
-            cmp bx, TABLE_SIZE;
-            jb .look;
-        .none:
-            xor eax, eax;
-            jmp .return;
-        .found:
+            mov si, HANDLE;
+            call @pmm_find;
+            jc .none;
             mov eax, dword_ptr(bx + START);
             jmp .return;
         // Zero if there was such a block.
         .free:
-            xor bx, bx;
-        .block:
-            cmp dword_ptr(bx + END), 0;
-            je .block_on;
-            cmp eax, dword_ptr(bx + START);
-            je .freed;
-        .block_on:
-            add bx, SIZE;
-            cmp bx, TABLE_SIZE;
-            jb .block;
+            mov si, START;
+            call @pmm_find;
             mov eax, 1;
-            jmp .return;
-        .freed:
+            jc .return;
             mov dword_ptr(bx + END), 0;
-            jmp .none;
+        .none:
+            xor eax, eax;
+            jmp .return;
         // Flags: bit 0 conventional memory, bit 1 extended memory, bit 2 aligned to the length's lowest bit.
         .allocate:
             test word_ptr(bp + FLAGS), 0xfff8;
@@ -219,6 +201,21 @@ fn emit_entry(b: &mut Builder) -> Emit {
 
 fn emit_search(b: &mut Builder) -> Emit {
     x86!(b;
+        // BX = the block whose field SI is EAX. CF set if there is none.
+        pmm_find:
+            xor bx, bx;
+        .block:
+            cmp dword_ptr(bx + END), 0;
+            je .other;
+            cmp eax, dword_ptr(bx + si);
+            je .found; // CF is clear
+        .other:
+            add bx, SIZE;
+            cmp bx, TABLE_SIZE;
+            jb .block;
+            stc;
+        .found:
+            ret;
         // ESI = first byte of a kind of memory, EDI = its end.
         pmm_extended:
             call @memory_top;
