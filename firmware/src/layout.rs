@@ -129,6 +129,8 @@ pub mod ebda {
     /// Where the CD's boot image was loaded (segment), and how many sectors of it.
     pub const CD_SEGMENT: i32 = 0x1e0;
     pub const CD_SECTORS: i32 = 0x1e2;
+    /// What int 16h AX=0305h last set: bits 6-5 the delay, bits 4-0 the rate.
+    pub const TYPEMATIC: i32 = 0x1e6;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.
     pub const SECTOR: i32 = 0x200;
 }

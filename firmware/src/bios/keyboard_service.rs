@@ -4,10 +4,13 @@
 //! get their twins' scan codes, and codes of keys beyond it are dropped.
 
 use crate::asm::{Builder, Emit, x86};
-use crate::layout::{bda, frame};
+use crate::layout::{EBDA, bda, ebda, frame};
 use iced_x86::code_asm::*;
 
 use super::frames::enter;
+
+/// The typematic rate of power-on: 10.9 characters a second after half a second.
+pub const POWER_ON_RATE: i32 = 0x2b;
 
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b; int16: sti;);
@@ -25,6 +28,8 @@ pub fn emit(b: &mut Builder) -> Emit {
         je .store;
         cmp ah, 0x09;
         je .capabilities;
+        cmp ah, 0x0a;
+        je .identity;
         cmp ah, 0x10;
         je .read_extended;
         cmp ah, 0x11;
@@ -78,27 +83,68 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov byte_ptr(bp + frame::AL), al;
             jmp @return_frame;
         .rate:
+            push EBDA;
+            pop es;
+            cmp al, 6;
+            je .rate_now;
+            mov dl, POWER_ON_RATE;
+            cmp al, 0;
+            je .rate_set;
             cmp al, 5;
-            jne .rate_done;
-            in_ al, 0x21;
-            push ax;
-            or al, 2;
-            out 0x21, al;
+            jne @return_frame;
+            mov dl, byte_ptr(bp + frame::BH);
+            and dl, 3;
+            shl dl, 5;
+            mov dh, byte_ptr(bp + frame::BL);
+            and dh, 0x1f;
+            or dl, dh;
+        .rate_set:
+            call .mask;
             mov al, 0xf3;
             call @kbc_send;
             call @kbc_data;
-            mov al, byte_ptr(bp + frame::BH);
-            and al, 3;
-            shl al, 5;
-            mov ah, byte_ptr(bp + frame::BL);
-            and ah, 0x1f;
-            or al, ah;
+            jc .unmask;
+            mov al, dl;
             call @kbc_send;
             call @kbc_data;
-            pop ax;
+            jc .unmask;
+            mov byte_ptr(ebda::TYPEMATIC).es(), dl;
+        .unmask:
+            mov al, bh;
             out 0x21, al;
-        .rate_done:
             jmp @return_frame;
+        .rate_now:
+            mov al, byte_ptr(ebda::TYPEMATIC).es();
+            mov ah, al;
+            and al, 0x1f;
+            shr ah, 5;
+            mov word_ptr(bp + frame::BX), ax; // BH = delay, BL = rate
+            jmp @return_frame;
+        // BH = the interrupt mask so far: the keyboard's answers are not for int 09h.
+        .mask:
+            in_ al, 0x21;
+            mov bh, al;
+            or al, 2;
+            out 0x21, al;
+            ret;
+        // The two bytes that a keyboard gives for READ ID, zero without one.
+        .identity:
+            call .mask;
+            xor cx, cx;
+            mov al, 0xf2;
+            call @kbc_send;
+            call @kbc_data;
+            jc .identified;
+            call @kbc_data;
+            jc .identified;
+            mov ch, al;
+            call @kbc_data;
+            jc .identified;
+            mov cl, al;
+            xchg cl, ch;
+        .identified:
+            mov word_ptr(bp + frame::BX), cx;
+            jmp .unmask;
         .store:
             mov ax, cx;
             cli;
@@ -108,7 +154,8 @@ pub fn emit(b: &mut Builder) -> Emit {
             mov byte_ptr(bp + frame::AL), al;
             jmp @return_frame;
         .capabilities:
-            mov byte_ptr(bp + frame::AL), 0x20; // AH=10h-12h are there
+            // AH=10h-12h, AH=0Ah, AX=0306h, AX=0305h and AX=0300h are there.
+            mov byte_ptr(bp + frame::AL), 0x3d;
             jmp @return_frame;
         // AX = the next key, taken out of the buffer; waits with HLT.
         wait_key:

@@ -154,6 +154,7 @@ pub fn emit(b: &mut Builder) -> Emit {
             pop es;
             mov byte_ptr(ebda::SIZE_KIB).es(), 1;
             mov byte_ptr(ebda::CD_DRIVE).es(), 0xff;
+            mov byte_ptr(ebda::TYPEMATIC).es(), super::keyboard_service::POWER_ON_RATE;
             mov dword_ptr(ebda::DISK_MAP).es(), 0xffff_ffffu32;
             mov word_ptr(bda::EBDA_SEGMENT), EBDA;
             mov word_ptr(bda::MEMORY_KIB), BASE_KIB;
