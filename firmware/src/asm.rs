@@ -17,10 +17,11 @@ pub type Symbols = BTreeMap<String, u16>;
 /// Stand-in for an address that the first pass does not know: large enough to need a 16-bit encoding.
 const UNKNOWN: u16 = 0x7ff0;
 
-/// Assembles one segment's worth of 16-bit code and data.
+/// Assembles one segment's worth of code and data.
 pub struct Builder {
     /// The instruction sink. The `x86!` macro writes to it.
     pub asm: CodeAssembler,
+    bits: u32,
     labels: BTreeMap<String, CodeLabel>,
     defined: BTreeMap<String, usize>,
     known: Symbols,
@@ -29,9 +30,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    fn new(known: Symbols) -> Result<Self, IcedError> {
-        let asm = CodeAssembler::new(16)?;
-        Ok(Self { asm, labels: BTreeMap::new(), defined: BTreeMap::new(), known, scope: String::new(), label_at: None })
+    fn new(bits: u32, known: Symbols) -> Result<Self, IcedError> {
+        let (asm, scope) = (CodeAssembler::new(bits)?, String::new());
+        Ok(Self { asm, bits, labels: BTreeMap::new(), defined: BTreeMap::new(), known, scope, label_at: None })
+    }
+
+    /// Whether this is 32-bit code. What uses registers, stack and ports only can be written once for both.
+    #[must_use]
+    pub fn is_32(&self) -> bool {
+        self.bits == 32
     }
 
     /// Address of a label within the segment, for use as an immediate or a displacement.
@@ -128,15 +135,27 @@ impl Builder {
     }
 }
 
-/// Assembles what `emit` writes, starting at offset `base` of its segment.
+/// Assembles the 16-bit code that `emit` writes, starting at offset `base` of its segment.
 ///
 /// # Panics
 /// On an undefined or doubly defined label or an instruction that does not exist in 16-bit code: these are errors in
 /// the firmware's source, and its tests assemble all of it.
 pub fn assemble(base: u16, emit: &dyn Fn(&mut Builder) -> Emit) -> (Vec<u8>, Symbols) {
+    assemble_bits(16, base, emit)
+}
+
+/// [`assemble`] for 32-bit code.
+///
+/// # Panics
+/// As `assemble`.
+pub fn assemble_32(base: u16, emit: &dyn Fn(&mut Builder) -> Emit) -> (Vec<u8>, Symbols) {
+    assemble_bits(32, base, emit)
+}
+
+fn assemble_bits(bits: u32, base: u16, emit: &dyn Fn(&mut Builder) -> Emit) -> (Vec<u8>, Symbols) {
     let mut known = Symbols::new();
     for _ in 0..8 {
-        let mut builder = Builder::new(known.clone()).expect("16-bit code is supported");
+        let mut builder = Builder::new(bits, known.clone()).expect("16-bit and 32-bit code are supported");
         emit(&mut builder).expect("firmware source assembles");
         builder.asm.zero_bytes().expect("an empty instruction is always accepted");
         for name in builder.labels.keys() {

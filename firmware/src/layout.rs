@@ -129,6 +129,9 @@ pub mod ebda {
     /// Where the CD's boot image was loaded (segment), and how many sectors of it.
     pub const CD_SEGMENT: i32 = 0x1e0;
     pub const CD_SECTORS: i32 = 0x1e2;
+    /// Power management: bits 1-0 the interface that is connected (1 real mode, 2 16-bit, 3 32-bit), `APM_DISABLED`,
+    /// `APM_DISENGAGED`.
+    pub const APM_STATE: i32 = 0x1e4;
     /// What int 16h AX=0305h last set: bits 6-5 the delay, bits 4-0 the rate.
     pub const TYPEMATIC: i32 = 0x1e6;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.
@@ -163,6 +166,7 @@ pub mod drive {
 /// The frame of a service: `push ds; push es; pushad; mov bp, sp` on top of what INT pushed.
 pub mod frame {
     pub const DI: i32 = 0;
+    pub const ESI: i32 = 4;
     pub const SI: i32 = 4;
     pub const BP: i32 = 8;
     pub const EBX: i32 = 16;

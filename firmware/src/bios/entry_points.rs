@@ -28,6 +28,8 @@ const ENTRIES: &[(usize, &str)] = &[
 pub const PNP: usize = 0xe080;
 /// POST Memory Manager structure, likewise.
 pub const PMM: usize = 0xe0b0;
+/// BIOS32 service directory, likewise.
+const DIRECTORY: usize = 0xe0c0;
 /// System configuration table (int 15h AH=C0h).
 const CONFIGURATION: usize = 0xe6f5;
 /// Diskette parameter table (int 1Eh).
@@ -55,6 +57,7 @@ pub fn place(image: &mut [u8], symbols: &Symbols) {
     put(FLOPPY_PARAMETERS, &[0xdf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08]);
     put(PNP, &installation_check(symbols));
     put(PMM, &memory_manager(symbols));
+    put(DIRECTORY, &service_directory(symbols));
     put(FONT, &FONT_8X8[..1024]);
     put(RESET, &[0xea, 0x5b, 0xe0, 0x00, 0xf0]); // jmp F000:E05B
     put(0xff53, &[0xcf]); // IRET
@@ -82,5 +85,13 @@ fn memory_manager(symbols: &Symbols) -> [u8; 16] {
     let mut header = *b"$PMM\x01\x10\0\0\0\x00\xf0\0\0\0\0\0";
     header[7..9].copy_from_slice(&symbols["pmm_entry"].to_le_bytes());
     header[6] = header.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    header
+}
+
+/// Standard BIOS 32-bit Service Directory Proposal 0.4, 2: entry point, revision 0, length in paragraphs, checksum.
+fn service_directory(symbols: &Symbols) -> [u8; 16] {
+    let mut header = *b"_32_\0\0\x0f\0\0\x01\0\0\0\0\0\0";
+    header[4..6].copy_from_slice(&symbols["protected.bios32_entry"].to_le_bytes());
+    header[10] = header.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
     header
 }

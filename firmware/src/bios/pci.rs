@@ -23,8 +23,8 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_video_rom(b)
 }
 
-/// Configuration access. BX = bus << 8 | device << 3 | function, DI = register.
-fn emit_access(b: &mut Builder) -> Emit {
+/// Configuration access, in 16-bit and 32-bit code. BX = bus << 8 | device << 3 | function, DI = register.
+pub fn emit_access(b: &mut Builder) -> Emit {
     x86!(b;
         pci_select:
             push eax;

@@ -1,11 +1,10 @@
-//! int 15h (memory map, block move, A20, waits, configuration table, power), int 11h, int 12h.
+//! int 15h (memory map, block move, A20, waits, configuration table), int 11h, int 12h.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{BDA, EBDA, bda, frame};
 use iced_x86::code_asm::*;
 
 use super::frames::enter;
-use super::pci::PM_BASE;
 
 pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
@@ -78,8 +77,7 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_a20_and_tables(b)?;
     emit_memory(b)?;
     emit_block_move(b)?;
-    emit_waits(b)?;
-    emit_apm(b)
+    emit_waits(b)
 }
 
 fn emit_a20_and_tables(b: &mut Builder) -> Emit {
@@ -389,67 +387,6 @@ fn emit_waits(b: &mut Builder) -> Emit {
             mov al, 0x0b;
             call @cmos_write;
             jmp @return_ok;
-    );
-    Ok(())
-}
-
-/// Advanced Power Management 1.2, real-mode interface: enough for idling and for switching off.
-fn emit_apm(b: &mut Builder) -> Emit {
-    x86!(b;
-        apm_service:
-            cmp al, 0x00;
-            je .check;
-            cmp al, 0x01;
-            je @return_ok;
-            cmp al, 0x04;
-            je @return_ok;
-            cmp al, 0x05;
-            je .idle;
-            cmp al, 0x06;
-            je @return_ok;
-            cmp al, 0x07;
-            je .set_state;
-            cmp al, 0x08;
-            je @return_ok;
-            cmp al, 0x0d;
-            je @return_ok;
-            cmp al, 0x0e;
-            je .version;
-            cmp al, 0x0f;
-            je @return_ok;
-            cmp al, 0x0b;
-            je .no_event;
-            mov ah, 0x0c; // function not supported
-            jmp @return_error;
-        .check:
-            mov word_ptr(bp + frame::AX), 0x0102;
-            mov word_ptr(bp + frame::BX), 0x504d; // "PM"
-            mov word_ptr(bp + frame::CX), 0;
-            jmp @return_clear;
-        .version:
-            mov word_ptr(bp + frame::AX), 0x0102;
-            jmp @return_clear;
-        .idle:
-            sti;
-            hlt;
-            jmp @return_ok;
-        .no_event:
-            mov ah, 0x80;
-            jmp @return_error;
-        .set_state:
-            cmp word_ptr(bp + frame::BX), 1;
-            jne @return_ok;
-            cmp cx, 3;
-            jne @return_ok;
-        // PM1a control: SLP_EN with SLP_TYP 0, which PIIX4 calls soft off.
-        power_off:
-            cli;
-            mov dx, PM_BASE + 4;
-            mov ax, 0x2000;
-            out dx, ax;
-        .wait:
-            hlt;
-            jmp .wait;
     );
     Ok(())
 }

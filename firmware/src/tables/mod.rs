@@ -5,7 +5,7 @@
 mod acpi;
 mod aml;
 mod interrupts;
-mod routing;
+pub mod routing;
 mod smbios;
 
 /// Offset in segment F000h of the first table.

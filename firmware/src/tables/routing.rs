@@ -3,23 +3,27 @@
 use super::checksum;
 
 /// Slots that the table lists.
-const SLOTS: std::ops::RangeInclusive<u8> = 1..=15;
+pub const SLOTS: std::ops::RangeInclusive<u8> = 1..=15;
 /// IRQs that a PIRQ line may be routed to: 10 and 11.
-const LINES: u16 = 0x0c00;
+pub const LINES: u16 = 0x0c00;
+/// Link value of PIRQA, which is its register in the router; the others follow.
+pub const PIRQA: u8 = 0x60;
+/// The router: bus 0, slot 1.
+pub const ROUTER: u8 = 1 << 3;
 
 pub fn table() -> Vec<u8> {
     let count = SLOTS.count() as u16;
     let mut bytes = b"$PIR".to_vec();
     bytes.extend([0x00, 0x01]); // version 1.0
     bytes.extend((32 + 16 * count).to_le_bytes());
-    bytes.extend([0, 1 << 3]); // the router: bus 0, slot 1
+    bytes.extend([0, ROUTER]);
     bytes.extend([0, 0]); // no IRQ is PCI's alone
     bytes.extend([0x86, 0x80, 0x00, 0x70]); // compatible with the PIIX3
     bytes.extend([0; 16]);
     for slot in SLOTS {
         bytes.extend([0, slot << 3]);
         for pin in 0..4 {
-            bytes.push(0x60 + ((slot - 1 + pin) & 3)); // link: PIRQRC register
+            bytes.push(PIRQA + ((slot - 1 + pin) & 3)); // link: PIRQRC register
             bytes.extend(LINES.to_le_bytes());
         }
         bytes.extend([slot, 0]);
