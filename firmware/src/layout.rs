@@ -132,6 +132,8 @@ pub mod ebda {
     /// Power management: bits 1-0 the interface that is connected (1 real mode, 2 16-bit, 3 32-bit), `APM_DISABLED`,
     /// `APM_DISENGAGED`.
     pub const APM_STATE: i32 = 0x1e4;
+    /// How often the CD drive was locked (int 13h AH=45h).
+    pub const CD_LOCKS: i32 = 0x1e5;
     /// What int 16h AX=0305h last set: bits 6-5 the delay, bits 4-0 the rate.
     pub const TYPEMATIC: i32 = 0x1e6;
     /// One sector: IDENTIFY data, and bounce buffer of floppy sectors that straddle a DMA page.

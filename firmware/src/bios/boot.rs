@@ -186,20 +186,24 @@ pub fn emit(b: &mut Builder) -> Emit {
             jc .unreadable;
             or al, al;
             jnz .unbootable;
+        // Starts what was loaded from a CD to segment BX, as drive AH.
+        cd_start:
             mov dl, ah;
+            cli;
             xor ax, ax;
+            mov ss, ax;
+            mov sp, 0x7000;
             mov ds, ax;
             mov es, ax;
-            // BX = segment that the catalogue asks for.
-            mov sp, 0x7000;
+            sti;
+            cmp bx, 0x07c0;
+            je .customary;
             push bx;
             push 0;
-            cmp bx, 0x07c0;
-            jne .cd_go;
-            add sp, 4;
+            retf;
+        .customary:
             push 0;
             push 0x7c00;
-        .cd_go:
             retf;
         int18:
             jmp @boot_next;

@@ -11,6 +11,7 @@ pub fn emit(b: &mut Builder) -> Emit {
     emit_attach(b)?;
     emit_image(b)?;
     emit_service(b)?;
+    emit_removable(b)?;
     emit_emulated_floppy(b)
 }
 
@@ -34,16 +35,9 @@ fn emit_load(b: &mut Builder) -> Emit {
         .descriptor:
             push 0x07c0;
             pop es;
-            mov si, b.at("cd_signature");
             xor di, di;
-            mov cx, 30;
-        .compare:
-            cs lodsb;
-            cmp al, byte_ptr(di).es();
+            call @boot_record;
             jne .unbootable;
-            inc di;
-            loop_ .compare;
-            mov eax, dword_ptr(0x47).es();
             mov bx, 0x07c0;
             mov cx, 1;
             call @cd_read;
@@ -66,22 +60,46 @@ fn emit_load(b: &mut Builder) -> Emit {
             movzx ecx, word_ptr(0x26).es(); // 512-byte sectors
             mov dl, al; // DL: media type
             mov eax, dword_ptr(0x28).es();
+            call @image_load;
+            jc .done;
+            call @image_begin;
+            mov al, 0;
+            jnc .done;
+        .unbootable:
+            mov al, 1;
+            clc;
+        .done:
+            ret;
+        // ZF set if ES:DI is El Torito's boot record volume descriptor; EAX = the catalogue's block. Changes CX, SI, DI.
+        boot_record:
+            mov eax, dword_ptr(di + 0x47).es();
+            mov cx, 30;
+            mov si, b.at("cd_signature");
             push ds;
-            push EBDA;
+            push cs;
             pop ds;
-            mov word_ptr(ebda::CD_SEGMENT), bx;
-            mov word_ptr(ebda::CD_SECTORS), cx;
-            mov dword_ptr(ebda::CD_IMAGE), eax;
+            repe cmpsb;
             pop ds;
+            ret;
+        // Loads CX sectors of the image at block EAX, in whole blocks and at least one, to segment BX. CF set on failure.
+        image_load:
+            push cx;
             add cx, 3;
             shr cx, 2;
             jnz .counted;
             inc cx;
         .counted:
             call @cd_read;
-            jc .done;
+            pop cx;
+            ret;
+        // The image at block EAX is what media type DL says: 0 itself, 1 to 3 floppy A, 4 disk 80h. BX and CX are its load
+        // segment and sectors. AH = the drive number. CF set if it has no partition table where it needs one.
+        image_begin:
             push EBDA;
             pop es;
+            mov word_ptr(ebda::CD_SEGMENT).es(), bx;
+            mov word_ptr(ebda::CD_SECTORS).es(), cx;
+            mov dword_ptr(ebda::CD_IMAGE).es(), eax;
             cmp dl, 4;
             je .disk;
             mov byte_ptr(ebda::CD_MEDIA).es(), dl;
@@ -90,21 +108,27 @@ fn emit_load(b: &mut Builder) -> Emit {
             jz .no_emulation;
             call @equipment_more;
             mov ah, 0;
-            jmp .loaded;
+            clc;
+            ret;
         .no_emulation:
             mov byte_ptr(ebda::CD_BOOTED).es(), ah;
-        .loaded:
-            xor al, al;
-        .done:
             ret;
         .disk:
+            // Its first sector tells the geometry.
+            push bx;
+            xor eax, eax;
+            mov ecx, 1;
+            mov edi, (EBDA << 4) + ebda::SECTOR;
+            mov bl, 0;
+            call @image_transfer;
+            mov bx, EBDA + (ebda::SECTOR >> 4);
+            cmp ah, 1;
+            cmc; // AH = 0: CF clear
+            jc .refused;
             call @image_attach;
-            jc .unbootable;
+        .refused:
+            pop bx;
             mov ah, 0x80;
-            jmp .loaded;
-        .unbootable:
-            mov al, 1;
-            clc;
             ret;
         cd_signature:
     );
@@ -305,13 +329,17 @@ fn emit_image(b: &mut Builder) -> Emit {
     Ok(())
 }
 
-/// int 13h AH=4Bh on the drive that was booted.
+/// int 13h AH=4Ah to 4Dh.
 fn emit_service(b: &mut Builder) -> Emit {
     x86!(b;
-        // AL = 0 ends the emulation on drive DL (7Fh: on any), 1 only asks; both describe it at the caller's DS:SI.
+        // AH=4Bh: AL = 0 ends the emulation on drive DL (7Fh: on any), 1 only asks; both describe it at the caller's DS:SI.
         emulation_service:
             push EBDA;
             pop es;
+            cmp ah, 0x4d;
+            je @catalogue_service;
+            cmp ah, 0x4b;
+            jne @emulation_start;
             cmp al, 1;
             ja .refused;
             mov cl, byte_ptr(ebda::CD_MEDIA).es();
@@ -389,6 +417,190 @@ fn emit_service(b: &mut Builder) -> Emit {
         .asked:
             mov ah, 0;
             jmp .return;
+        // AH=4Ah starts an emulation as the caller's DS:SI describes it, AH=4Ch starts the program in the image as well.
+        emulation_start:
+            or al, al;
+            jnz .refused;
+            mov di, word_ptr(bp + frame::SI);
+            mov ds, word_ptr(bp + frame::DS);
+            // Controller and device must be the drive's; without one nothing is FFh.
+            mov al, byte_ptr(di + 3);
+            add al, al;
+            mov ah, byte_ptr(di + 8);
+            and ah, 1;
+            add al, ah;
+            cmp al, byte_ptr(ebda::CD_DRIVE).es();
+            mov dl, byte_ptr(di + 1);
+            mov eax, dword_ptr(di + 4);
+            mov bx, word_ptr(di + 12);
+            mov cx, word_ptr(di + 14);
+            push BDA;
+            pop ds;
+            jne .refused;
+            and dl, 0x0f;
+            cmp dl, 4;
+            ja .refused;
+            or bx, bx;
+            jnz .segment;
+            mov bx, 0x07c0;
+        .segment:
+            call @emulation_end;
+            cmp byte_ptr(bp + frame::AH), 0x4a;
+            je .begin;
+            call @image_load;
+            jc .unreadable;
+        .begin:
+            call @image_begin;
+            jc .refused;
+            cmp byte_ptr(bp + frame::AH), 0x4c;
+            je @cd_start;
+            mov ah, 0;
+            jmp .return;
+        .unreadable:
+            mov ah, 0x04;
+            jmp .return;
+        .refused:
+            mov ah, 0x01;
+        .return:
+            test byte_ptr(bp + frame::DL), 0x80;
+            jz @floppy_return;
+            jmp @disk_return;
+        // AH=4Dh: blocks of the boot catalogue, as the packet at the caller's DS:SI says: size, count, far buffer at 2, first
+        // at 6. The buffer holds the volume descriptor first.
+        catalogue_service:
+            mov di, word_ptr(bp + frame::SI);
+            mov ds, word_ptr(bp + frame::DS);
+            mov bl, byte_ptr(di);
+            movzx cx, byte_ptr(di + 1);
+            movzx edx, word_ptr(di + 4);
+            shl edx, 4;
+            movzx eax, word_ptr(di + 2);
+            add edx, eax;
+            movzx eax, word_ptr(di + 6);
+            push BDA;
+            pop ds;
+            cmp byte_ptr(bp + frame::AL), 0;
+            jne .refused;
+            cmp bl, 8;
+            jb .refused;
+            jcxz .done;
+            push eax;
+            push cx;
+            mov eax, 17;
+            mov ecx, 1;
+            call .read;
+            mov eax, edx;
+            shr eax, 4;
+            mov es, ax;
+            mov di, dx;
+            pop cx;
+            jc .unreadable;
+            and di, 0x0f;
+            push cx;
+            call @boot_record;
+            pop cx;
+            pop ebx;
+            jne .refused;
+            add eax, ebx;
+            movzx ecx, cx;
+            call .read;
+            mov ah, 0x04;
+            jc .return;
+        .done:
+            mov ah, 0;
+            jmp .return;
+        .refused:
+            mov ah, 0x01;
+            jmp .return;
+        .unreadable:
+            pop eax;
+            mov ah, 0x04;
+        .return:
+            test byte_ptr(bp + frame::DL), 0x80;
+            jz @floppy_return;
+            jmp @disk_return;
+        // ECX blocks from block EAX to linear address EDX, which is kept. CF set on failure.
+        .read:
+            push edx;
+            mov edi, edx;
+            mov dl, 0xe0;
+            call @disk_find;
+            jc .no_drive;
+            mov bl, 0;
+            xor edx, edx;
+            call @disk_transfer;
+            cmp ah, 1;
+            cmc;
+        .no_drive:
+            pop edx;
+            ret;
+    );
+    Ok(())
+}
+
+/// int 13h AH=45h, 46h and 49h: removable media. ES:SI is the drive's record.
+fn emit_removable(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AL = 0 locks, 1 unlocks, 2 asks; AL = 1 if it is locked then. Locks are counted.
+        disk_lock:
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            mov ah, 0xb2; // not removable
+            jne @disk_return;
+            cmp al, 2;
+            ja @disk_bad_command;
+            je .state;
+            mov bl, byte_ptr(ebda::CD_LOCKS).es();
+            or al, al;
+            jnz .unlock;
+            inc bl;
+            mov ah, 0xb4; // too many locks
+            jz @disk_return;
+            jmp .set;
+        .unlock:
+            sub bl, 1;
+            mov ah, 0xb0; // not locked
+            jc @disk_return;
+        .set:
+            mov ax, 0x011e; // PREVENT MEDIUM REMOVAL
+            or bl, bl;
+            jnz .send;
+            mov ah, 0; // ALLOW
+        .send:
+            call @atapi_simple;
+            jc @disk_return;
+            mov byte_ptr(ebda::CD_LOCKS).es(), bl;
+        .state:
+            cmp byte_ptr(ebda::CD_LOCKS).es(), 0;
+            setne al;
+            mov byte_ptr(bp + frame::AL), al;
+            jmp @disk_success;
+        // int 15h AH=52h may refuse.
+        disk_eject:
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            mov ah, 0xb2;
+            jne @disk_return;
+            or al, al;
+            jnz @disk_bad_command;
+            cmp byte_ptr(ebda::CD_LOCKS).es(), 0;
+            mov ah, 0xb1; // locked
+            jne @disk_return;
+            mov ah, 0x52;
+            int 0x15;
+            jc @disk_return;
+            mov ax, 0x021b; // START STOP UNIT: eject
+            call @atapi_simple;
+            jnc @disk_success;
+            cmp ah, 0x20;
+            jne @disk_return;
+            mov ah, 0xb5; // somebody else has locked it
+            jmp @disk_return;
+        disk_changed:
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            jne @disk_success;
+            mov ax, 0; // TEST UNIT READY
+            call @atapi_simple;
+            jnc @disk_success;
+            jmp @disk_return;
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! int 13h on hard disks and CD drives: CHS functions, the extensions 41h-48h.
+//! int 13h on hard disks and CD drives: CHS functions, the extensions 41h-49h and 4Eh.
 
 use crate::asm::{Builder, Emit, x86};
 use crate::layout::{EBDA, bda, drive, ebda, frame};
@@ -13,11 +13,14 @@ pub fn emit(b: &mut Builder) -> Emit {
     x86!(b; disk_entry: sti;);
     enter(b)?;
     x86!(b;
-            cmp ah, 0x4b;
-            je @emulation_service;
+            cmp ah, 0x4a;
+            jb .drive;
+            cmp ah, 0x4d;
+            jbe @emulation_service;
+        .drive:
             call @disk_find; // ES:SI = drive record
             jc .unknown;
-            cmp ah, 0x48;
+            cmp ah, 0x4e;
             ja @disk_bad_command;
             cmp byte_ptr(si + drive::KIND).es(), 2;
             jne .disk;
@@ -42,7 +45,7 @@ pub fn emit(b: &mut Builder) -> Emit {
         disk_table:
     );
     b.jump_table(
-        0x49,
+        0x4f,
         "disk_bad_command",
         &[
             (0x00, "disk_reset"),
@@ -62,13 +65,16 @@ pub fn emit(b: &mut Builder) -> Emit {
             (0x42, "extended_read"),
             (0x43, "extended_write"),
             (0x44, "extended_verify"),
-            (0x45, "disk_success"),
-            (0x46, "disk_bad_command"),
+            (0x45, "disk_lock"),
+            (0x46, "disk_eject"),
             (0x47, "disk_success"),
             (0x48, "extended_parameters"),
+            (0x49, "disk_changed"),
+            (0x4e, "disk_configure"),
         ],
     )?;
     emit_services(b)?;
+    emit_reset(b)?;
     emit_chs(b)?;
     emit_extended(b)?;
     emit_parameters(b)
@@ -92,10 +98,6 @@ fn emit_services(b: &mut Builder) -> Emit {
             or ah, ah;
             jz @return_ok;
             jmp @return_error;
-        // Floppies are reset along with disk 80h, as the AT does.
-        disk_reset:
-            mov ah, 0;
-            jmp @disk_return;
         // ES:SI = record of BIOS drive DL. CF set when there is none. Keeps AX.
         disk_find:
             push bx;
@@ -147,6 +149,83 @@ fn emit_services(b: &mut Builder) -> Emit {
             mov byte_ptr(bp + frame::DL), al;
             mov byte_ptr(bp + frame::AL), 0;
             jmp @disk_success;
+    );
+    Ok(())
+}
+
+fn emit_reset(b: &mut Builder) -> Emit {
+    x86!(b;
+        // AH=00h resets the floppies too, as the AT does; AH=0Dh only the drive's channel.
+        disk_reset:
+            or ah, ah;
+            jnz .drive;
+            mov al, 0x10; // the floppies that there are
+            call @cmos_read;
+            or al, al;
+            jz .drive;
+            call @floppy_reset;
+        .drive:
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            je .packet;
+            ja @disk_success; // an image has nothing to reset
+            // SRST resets both devices of the channel. It is held for some microseconds; BSY is valid 400 ns after its end.
+            mov dx, word_ptr(si + drive::CONTROL).es();
+            mov al, 0x0c;
+            out dx, al;
+            mov cx, 10;
+        .hold:
+            in_ al, dx;
+            loop_ .hold;
+            mov al, 0x08;
+            out dx, al;
+            call @ata_select;
+        .settle:
+            call @ata_wait;
+            mov ah, 0;
+            jnc @disk_return;
+            mov ah, 0x05; // reset failed
+            jmp @disk_return;
+        .packet:
+            call @ata_select;
+            mov al, 0x08; // DEVICE RESET
+            call @ata_command;
+            jmp .settle;
+        // AH=4Eh: prefetch on, off, fastest PIO mode, mode 0, the default; DMA for int 13h, which has none, and none. AL = 0:
+        // it is for this drive alone.
+        disk_configure:
+            cmp byte_ptr(si + drive::KIND).es(), 1;
+            jne @disk_bad_command;
+            cmp al, 5;
+            je @disk_bad_command;
+            cmp al, 6;
+            ja @disk_bad_command;
+            je .done;
+            movzx bx, al;
+            add bx, bx;
+            mov bx, word_ptr(bx + b.at("disk_features")).cs();
+            call @ata_select;
+            call @ata_wait;
+            mov ah, 0x80;
+            jc @disk_return;
+            mov dx, word_ptr(si + drive::PORT).es();
+            inc dx;
+            mov al, bl;
+            out dx, al;
+            inc dx;
+            mov al, bh;
+            out dx, al;
+            mov al, 0xef; // SET FEATURES
+            call @ata_command;
+            call @ata_wait;
+            mov ah, 0x80;
+            jc @disk_return;
+            test al, 0x01; // ERR: the drive cannot
+            jnz @disk_bad_command;
+        .done:
+            mov byte_ptr(bp + frame::AL), 0;
+            jmp @disk_success;
+        disk_features: // subcommand and sector count of SET FEATURES
+            db &[0xaa, 0, 0x55, 0, 0x03, 0x0c, 0x03, 0x08, 0x03, 0x00];
     );
     Ok(())
 }
@@ -221,7 +300,12 @@ fn emit_extended(b: &mut Builder) -> Emit {
             cmp word_ptr(bp + frame::BX), 0x55aa;
             jne @disk_bad_command;
             mov word_ptr(bp + frame::BX), 0xaa55;
-            mov word_ptr(bp + frame::CX), 5; // packet access and EDD
+            mov cx, 5; // packet access and EDD
+            cmp byte_ptr(si + drive::KIND).es(), 2;
+            jne .fixed;
+            mov cl, 7; // and locking and ejecting
+        .fixed:
+            mov word_ptr(bp + frame::CX), cx;
             mov byte_ptr(bp + frame::AH), 0x21; // version 1.1
             mov byte_ptr(bda::DISK_STATUS), 0;
             jmp @return_clear;
@@ -330,11 +414,19 @@ fn emit_parameters(b: &mut Builder) -> Emit {
             mov word_ptr(di + 0x18), 512;
             jmp .done;
         .cd:
-            mov word_ptr(di + 2), 0x74; // removable, change line, lockable, maximum geometry
+            mov word_ptr(di + 2), 0x74; // removable, change line, lockable; no medium, so the most that could be
             mov dword_ptr(di + 4), 0xffff_ffffu32;
             mov dword_ptr(di + 8), 0xffff_ffffu32;
             mov dword_ptr(di + 12), 0xffff_ffffu32;
             mov word_ptr(di + 0x18), 2048;
+            mov ax, 0x25; // READ CAPACITY: the last block, its length
+            call @atapi_simple;
+            jc .done;
+            mov byte_ptr(di + 2), 0x34;
+            mov eax, dword_ptr(ebda::SECTOR).es();
+            bswap eax;
+            inc eax;
+            mov dword_ptr(di + 0x10), eax;
         .done:
             push BDA_SEGMENT;
             pop ds;

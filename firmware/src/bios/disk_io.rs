@@ -339,48 +339,17 @@ fn emit_atapi(b: &mut Builder) -> Emit {
     x86!(b;
         // Reads one block of 2048 bytes with READ(10). CF set on failure, AH = status.
         atapi_transfer:
-            call @ata_select;
-            call @ata_wait;
-            jc .timeout;
-            mov dx, word_ptr(si + drive::PORT).es();
-            inc dx;
-            mov al, 0; // no DMA
-            out dx, al;
-            add dx, 3;
-            out dx, al; // byte count limit 2048
-            inc dx;
-            mov al, 8;
-            out dx, al;
-            mov al, 0xa0; // PACKET
-            call @ata_command;
-            call @ata_wait;
-            jc .timeout;
-            test al, ERR + DF;
-            jnz .failed;
-            test al, DRQ;
-            jz .failed;
             mov dword_ptr(ebda::PACKET).fs(), 0x28;
             mov dword_ptr(ebda::PACKET + 4).fs(), 0;
             mov dword_ptr(ebda::PACKET + 8).fs(), 1; // length: byte 8
             mov eax, dword_ptr(ebda::TRANSFER_BLOCK).fs();
             bswap eax;
             mov dword_ptr(ebda::PACKET + 2).fs(), eax;
-            push si;
-            push ds;
-            mov dx, word_ptr(si + drive::PORT).es();
-            push EBDA;
-            pop ds;
-            mov si, ebda::PACKET;
-            mov cx, 6;
-            rep outsw;
-            pop ds;
-            pop si;
-            call @ata_wait;
-            jc .timeout;
-            test al, ERR + DF;
-            jnz .failed;
+            mov cx, 2048;
+            call @atapi_packet;
+            jc .done;
             test al, DRQ;
-            jz .failed;
+            jz @atapi_error;
             push si;
             push es;
             mov dx, word_ptr(si + drive::PORT).es();
@@ -415,29 +384,131 @@ fn emit_atapi(b: &mut Builder) -> Emit {
             pop es;
             pop si;
             call @ata_wait;
-            jc .timeout;
+            jc @atapi_timeout;
             test al, ERR;
-            jnz .failed;
+            jnz @atapi_error;
             mov eax, 2048;
             call @transfer_advance;
             clc;
+        .done:
             ret;
-        .failed:
-            // The sense key is in the high half of the error register; 2 means that no medium is ready.
+        // Sends the packet of the EBDA to the device of record ES:SI, which may move CX bytes at once. AL = its status then.
+        // CF set on failure, AH = status.
+        atapi_packet:
+            call @ata_select;
+            call @ata_wait;
+            jc @atapi_timeout;
+            mov dx, word_ptr(si + drive::PORT).es();
+            inc dx;
+            mov al, 0; // no DMA
+            out dx, al;
+            add dx, 3;
+            mov al, cl;
+            out dx, al;
+            inc dx;
+            mov al, ch;
+            out dx, al;
+            mov al, 0xa0; // PACKET
+            call @ata_command;
+            call @ata_wait;
+            jc @atapi_timeout;
+            test al, ERR + DF;
+            jnz @atapi_error;
+            test al, DRQ;
+            jz @atapi_error;
+            push si;
+            push ds;
+            mov dx, word_ptr(si + drive::PORT).es();
+            push EBDA;
+            pop ds;
+            mov si, ebda::PACKET;
+            mov cx, 6;
+            rep outsw;
+            pop ds;
+            pop si;
+            call @ata_wait;
+            jc @atapi_timeout;
+            test al, ERR + DF;
+            jnz @atapi_error;
+            ret;
+        atapi_error:
+            // The sense key is in the high half of the error register: 2 no medium is ready, 6 it was changed.
             mov dx, word_ptr(si + drive::PORT).es();
             inc dx;
             in_ al, dx;
             shr al, 4;
-            mov ah, 0xaa;
+            mov ah, 0x31;
             cmp al, 2;
+            je .error;
+            mov ah, 0x06;
+            cmp al, 6;
             je .error;
             mov ah, 0x20;
         .error:
             stc;
             ret;
-        .timeout:
+        atapi_timeout:
             mov ah, 0x80;
             stc;
+            ret;
+        // Packet command AL with AH in byte 4 for record ES:SI, ES being the EBDA; what it answers goes to the scratch sector.
+        // CF set on failure, AH = status. Only command 0, TEST UNIT READY, reports that the medium was changed.
+        atapi_simple:
+            push bx;
+            push cx;
+            push dx;
+            push di;
+            mov bl, 2;
+        .again:
+            push ax;
+            mov dword_ptr(ebda::PACKET).es(), 0;
+            mov dword_ptr(ebda::PACKET + 4).es(), 0;
+            mov dword_ptr(ebda::PACKET + 8).es(), 0;
+            mov byte_ptr(ebda::PACKET).es(), al;
+            mov byte_ptr(ebda::PACKET + 4).es(), ah;
+            mov cx, 512;
+            call @atapi_packet;
+            jc .failed;
+            test al, DRQ;
+            jz .taken;
+            mov dx, word_ptr(si + drive::PORT).es();
+            add dx, 5;
+            in_ al, dx;
+            mov ah, al;
+            dec dx;
+            in_ al, dx;
+            mov cx, 512; // no more than was allowed
+            cmp ax, cx;
+            ja .bounded;
+            mov cx, ax;
+        .bounded:
+            shr cx, 1;
+            sub dx, 4;
+            mov di, ebda::SECTOR;
+            cld;
+            rep insw;
+            call @ata_wait;
+        .taken:
+            pop ax;
+            clc;
+            jmp .done;
+        .failed:
+            mov bh, ah;
+            pop ax;
+            or al, al;
+            jz .error;
+            cmp bh, 0x06;
+            jne .error;
+            dec bl;
+            jnz .again;
+        .error:
+            mov ah, bh;
+            stc;
+        .done:
+            pop di;
+            pop dx;
+            pop cx;
+            pop bx;
             ret;
         // Reads CX blocks of the CD from block EAX to segment BX. CF set on failure.
         cd_read:

@@ -16,8 +16,11 @@ pub fn emit(b: &mut Builder) -> Emit {
     );
     enter(b)?;
     x86!(b;
-        cmp ah, 0x4b;
-        je @emulation_service;
+        cmp ah, 0x4a;
+        jb .not_emulation;
+        cmp ah, 0x4d;
+        jbe @emulation_service;
+        .not_emulation:
         push EBDA;
         pop es;
         cmp byte_ptr(ebda::CD_MEDIA).es(), 1;

@@ -39,6 +39,8 @@ pub fn emit(b: &mut Builder) -> Emit {
     x86!(b;
         cmp ah, 0x24;
         je @a20_service;
+        cmp ah, 0x52; // nobody minds that a medium is ejected
+        je @return_ok;
         cmp ah, 0x53;
         je @apm_service;
         cmp ah, 0xe8;
