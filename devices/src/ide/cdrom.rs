@@ -209,6 +209,21 @@ impl Cdrom {
                 (data[1], data[2], data[3], data[4], data[5], data[6]) = (32, 0x0E, 1, 1, 1, 1);
                 limited(data, limit16)
             }),
+            packet::READ_TRACK_INFORMATION => {
+                // The track is named by a block in it, by its own number or by its session's.
+                let (by_block, number) = (at(1) & 3 == 0, be32(command, 2));
+                self.with_medium(|blocks| {
+                    let known = if by_block { number < blocks } else { number == 1 };
+                    if !known {
+                        return Outcome::Check(sense::INVALID_FIELD);
+                    }
+                    // Track and session 1, data, mode 1, from block 0.
+                    let mut data = vec![0; 36];
+                    (data[1], data[2], data[3], data[5], data[6]) = (34, 1, 1, 4, 1);
+                    data[24..28].copy_from_slice(&blocks.to_be_bytes());
+                    limited(data, limit16)
+                })
+            }
             packet::MODE_SENSE_10 => self.mode_sense(at(2), limit16),
             // No field of a page can be changed.
             packet::MODE_SELECT_10 => Outcome::Accept(limit16),

@@ -200,6 +200,8 @@ pub mod packet {
     pub const GET_EVENT_STATUS: u8 = 0x4A;
     /// Read disc information.
     pub const READ_DISC_INFORMATION: u8 = 0x51;
+    /// Read track information.
+    pub const READ_TRACK_INFORMATION: u8 = 0x52;
     /// Mode select (10).
     pub const MODE_SELECT_10: u8 = 0x55;
     /// Mode sense (10).

@@ -681,6 +681,12 @@ fn modes_speed_and_header() {
     assert_eq!(b.packet(&[0x44, 0, 0, 0, 0, 5, 0, 0, 8], 8).0, [1, 0, 0, 0, 0, 0, 0, 5]);
     assert_eq!(b.packet(&[0x44, 2, 0, 0, 0, 5, 0, 0, 8], 8).0, [1, 0, 0, 0, 0, 0, 2, 5]);
     assert_eq!(b.packet(&[0x44, 0, 0, 0, 0, 100, 0, 0, 8], 8).1, 0x41);
+    for (kind, number) in [(0, 99), (1, 1), (2, 1)] {
+        let (data, _) = b.packet(&[0x52, kind, 0, 0, 0, number, 0, 0, 36], 64);
+        assert_eq!((data.len(), &data[..7], &data[24..28]), (36, &[0, 34, 1, 1, 0, 4, 1][..], &[0, 0, 0, 100][..]));
+    }
+    assert_eq!(b.packet(&[0x52, 0, 0, 0, 0, 100, 0, 0, 36], 64).1, 0x41);
+    assert_eq!(b.packet(&[0x52, 1, 0, 0, 0, 2, 0, 0, 36], 64).1, 0x41);
     assert_eq!(b.packet(&[0x55, 0x10], 8), (vec![], 0x40), "no list");
     // A list of 20 bytes in blocks of 8.
     for (port, value) in [(0x171, 0), (0x174, 8), (0x175, 0), (0x177, 0xA0)] {
