@@ -321,6 +321,7 @@ fn emit_waits(b: &mut Builder) -> Emit {
     x86!(b;
         // AH=86h: CX:DX microseconds, counted by 8254 counter 0, which steps down by two at 1193182 Hz in mode 3.
         wait_service:
+            sti; // time goes on meanwhile
             movzx eax, cx;
             shl eax, 16;
             mov ax, dx;
