@@ -201,6 +201,17 @@ fn emit_attach(b: &mut Builder) -> Emit {
             pop ds;
             clc;
             ret;
+        // Takes note of a unit attention, which would fail the next command. Keeps all registers but ES, the EBDA.
+        cd_settle:
+            pushad;
+            mov dl, 0xe0;
+            call @disk_find;
+            jc .done;
+            mov ax, 0; // TEST UNIT READY
+            call @atapi_simple;
+        .done:
+            popad;
+            ret;
         // What stands for a drive no longer does.
         emulation_end:
             pushad;
@@ -445,6 +456,7 @@ fn emit_service(b: &mut Builder) -> Emit {
             mov bx, 0x07c0;
         .segment:
             call @emulation_end;
+            call @cd_settle;
             cmp byte_ptr(bp + frame::AH), 0x4a;
             je .begin;
             call @image_load;
@@ -484,17 +496,18 @@ fn emit_service(b: &mut Builder) -> Emit {
             cmp bl, 8;
             jb .refused;
             jcxz .done;
+            call @cd_settle;
             push eax;
             push cx;
             mov eax, 17;
             mov ecx, 1;
             call .read;
+            pop cx;
+            jc .unreadable;
             mov eax, edx;
             shr eax, 4;
             mov es, ax;
             mov di, dx;
-            pop cx;
-            jc .unreadable;
             and di, 0x0f;
             push cx;
             call @boot_record;
