@@ -206,7 +206,7 @@ fn config(floppy: Vec<u8>) -> MachineConfig {
 /// Runs a machine to its end; what it wrote to the debug console.
 #[track_caller]
 fn finish(machine: &mut Machine) -> String {
-    match machine.run_until(|_| false, 60_000_000_000) {
+    match machine.run_until(|_| false, 20_000_000_000) {
         Err(Outcome::DebugExit(0) | Outcome::PowerOff) => machine.console_text(),
         other => panic!("{other:?}: {}\n{}", machine.console_text(), machine.screen_text()),
     }
@@ -224,10 +224,11 @@ fn right(rows: &[Row], said: &str) -> Vec<bool> {
 
 /// Every row's answer, and that none is right without its service. `prepare` is for both runs' machines.
 #[track_caller]
-fn check(rows: &[Row], prepare: impl Fn(&mut Machine)) -> Machine {
+fn check(rows: &[Row], drives: impl Fn(&mut MachineConfig), prepare: impl Fn(&mut Machine)) -> Machine {
     let start = |stubbed| {
         let image = program(rows, stubbed).and_then(|program| floppy(&program)).expect("the program assembles");
-        let config = config(image);
+        let mut config = config(image);
+        drives(&mut config);
         let mut machine = Machine::new(config).expect("the host has memory for a test machine");
         prepare(&mut machine);
         let said = finish(&mut machine);
@@ -286,10 +287,14 @@ fn keyboard_ports_and_printing() {
             ..row("16h 02h: shift state", 0x16, [0x0200, 0, 0, 0, 0, 0], "..01 0000 0000 0000 0")
         },
     ];
-    let mut machine = check(&rows, |machine| {
-        machine.board().parallel.lock().connect_printer();
-        machine.serial_input(b"Z");
-    });
+    let mut machine = check(
+        &rows,
+        |_| (),
+        |machine| {
+            machine.board().parallel.lock().connect_printer();
+            machine.serial_input(b"Z");
+        },
+    );
     assert_eq!(machine.serial_output(), b"A");
     let printed = machine.board().parallel.lock().take_printed();
     let printed = String::from_utf8_lossy(&printed).into_owned();
@@ -365,7 +370,7 @@ fn system_services() {
         row("15h 2402h: on", 0x15, [0x2402, 0, 0, 0, 0, 0], "0001 0000 0000 0000 0"),
         row("15h 52h: ejecting is allowed", 0x15, [0x5200, 0, 0, 0x80, 0, 0], "00.. 0000 0000 0080 0"),
     ];
-    check(&rows, |_| ());
+    check(&rows, |_| (), |_| ());
 }
 
 #[test]
@@ -410,7 +415,7 @@ fn power_management() {
         Row { look: &[SI, DI], ..apm("03h", 0x03, 0, 0, "F000 .... F000 9FC0 0 FFFF 0400") },
         apm("01h: connected by 03h", 0x01, 0, 0, "0701 0000 0000 0000 1"),
     ];
-    check(&rows, |_| ());
+    check(&rows, |_| (), |_| ());
 }
 
 #[test]
@@ -486,5 +491,163 @@ fn time_of_day_and_pci() {
             )
         },
     ];
-    check(&rows, |_| ());
+    check(&rows, |_| (), |_| ());
+}
+
+/// A CD with a boot catalogue at block 19 whose entry is block 20, of media type 2: a 1.44 MB floppy whose first sector is
+/// `image`. Every block begins with its number otherwise.
+fn cd(image: &[u8]) -> Vec<u8> {
+    let mut cd: Vec<u8> = (0..1000u32).flat_map(|block| block.to_le_bytes().repeat(512)).collect();
+    cd[17 * 2048..][..30].copy_from_slice(b"\0CD001\x01EL TORITO SPECIFICATION");
+    cd[17 * 2048 + 0x47..][..4].copy_from_slice(&19u32.to_le_bytes());
+    let catalogue = &mut cd[19 * 2048..20 * 2048];
+    catalogue.fill(0);
+    catalogue[0] = 1;
+    catalogue[0x1e..0x22].copy_from_slice(&[0x55, 0xaa, 0x88, 2]);
+    catalogue[0x26] = 1;
+    catalogue[0x28] = 20;
+    cd[20 * 2048..][..image.len()].copy_from_slice(image);
+    cd
+}
+
+fn disk_and_cd(config: &mut MachineConfig, image: &[u8]) {
+    config.drives.disks = vec![Image::memory(vec![0; 20 << 20], false)];
+    config.drives.cd = Bay::Loaded(Image::memory(cd(image), true));
+    config.drives.boot = "a".parse().expect("a boot order");
+}
+
+/// Rows call int 13h with a packet at 6740h.
+const PACKET: u32 = 0x6740;
+
+#[test]
+fn disks_and_cds() {
+    const fn disk(what: &'static str, ax_: u32, dl_: u32, answer: &'static str) -> Row {
+        row(what, 0x13, [ax_, 0, 0, dl_, PACKET, 0], answer)
+    }
+    const PARAMETERS: &[u32] = &[PACKET + 2, PACKET + 16, PACKET + 18, PACKET + 24];
+    let rows = [
+        Row {
+            out: &[(0x1f2, 0x55)],
+            port: &[0x1f2],
+            look: &[0x43e],
+            ..disk("00h: disk and floppy are reset", 0x0000, 0x80, "0000 0000 0000 0080 0 ...0 0001")
+        },
+        Row {
+            out: &[(0x1f2, 0x55)],
+            port: &[0x1f2],
+            ..disk("0Dh: the disk is reset", 0x0d00, 0x80, "0000 0000 0000 0080 0 0001")
+        },
+        Row {
+            out: &[(0x172, 0x55)],
+            port: &[0x172],
+            ..disk("00h: so is the CD", 0, 0xe0, "0000 0000 0000 00E0 0 0001")
+        },
+        row("41h: disk", 0x13, [0x4100, 0x55aa, 0, 0x80, 0, 0], "21.. AA55 0005 0080 0"),
+        row("41h: CD", 0x13, [0x4100, 0x55aa, 0, 0xe0, 0, 0], "21.. AA55 0007 00E0 0"),
+        disk("45h: a disk cannot be locked", 0x4500, 0x80, "B200 0000 0000 0080 1"),
+        disk("46h: nor ejected", 0x4600, 0x80, "B200 0000 0000 0080 1"),
+        disk("49h: nor changed", 0x4900, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E00h: prefetch", 0x4e00, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E01h: no prefetch", 0x4e01, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E02h: fastest PIO", 0x4e02, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E03h: slowest PIO", 0x4e03, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E04h: usual PIO", 0x4e04, 0x80, "0000 0000 0000 0080 0"),
+        disk("4E05h: no DMA", 0x4e05, 0x80, "0105 0000 0000 0080 1"),
+        disk("4E06h: no DMA", 0x4e06, 0x80, "0000 0000 0000 0080 0"),
+        Row {
+            poke: &[(PACKET, 0x1a)],
+            look: &[PACKET, PACKET + 2, PACKET + 16, PACKET + 18, PACKET + 24],
+            ..disk("48h: disk", 0x4800, 0x80, "0000 0000 0000 0080 0 001A 0002 A000 0000 0200")
+        },
+        disk("4500h: locks", 0x4500, 0xe0, "0001 0000 0000 00E0 0"),
+        disk("4500h: twice", 0x4500, 0xe0, "0001 0000 0000 00E0 0"),
+        disk("4600h: locked", 0x4600, 0xe0, "B100 0000 0000 00E0 1"),
+        disk("4501h: unlocks", 0x4501, 0xe0, "0001 0000 0000 00E0 0"),
+        disk("4502h: still", 0x4502, 0xe0, "0001 0000 0000 00E0 0"),
+        disk("4501h: unlocks at last", 0x4501, 0xe0, "0000 0000 0000 00E0 0"),
+        disk("4502h: not locked", 0x4502, 0xe0, "0000 0000 0000 00E0 0"),
+        disk("4501h: not locked", 0x4501, 0xe0, "B001 0000 0000 00E0 1"),
+        disk("49h: CD, not changed", 0x4900, 0xe0, "0000 0000 0000 00E0 0"),
+        Row {
+            poke: &[(PACKET, 0x1a)],
+            look: PARAMETERS,
+            ..disk("48h: CD", 0x4800, 0xe0, "0000 0000 0000 00E0 0 0034 03E8 0000 0800")
+        },
+        Row {
+            poke: &[(PACKET, 0x0108), (PACKET + 2, 0x0008), (PACKET + 4, 0x0400), (PACKET + 6, 0)],
+            look: &[0x4008, 0x4026, 0x4028, 0x402e, 0x4030],
+            ..disk("4Dh: the catalogue", 0x4d00, 0xe0, "0000 0000 0000 00E0 0 0001 AA55 0288 0001 0014")
+        },
+        Row {
+            poke: &[
+                (PACKET, 0x0213),
+                (PACKET + 2, 0x0100),
+                (PACKET + 4, 20),
+                (PACKET + 6, 0),
+                (PACKET + 8, 0),
+                (PACKET + 10, 0),
+                (PACKET + 12, 0),
+                (PACKET + 14, 1),
+            ],
+            ..disk("4Ah: drive A is the CD's", 0x4a00, 0, "0000 0000 0000 0000 0")
+        },
+        Row {
+            look: &[0x6804],
+            // The image's second block, at cylinder 0, head 0, sector 5.
+            ..row("02h: its sector 5", 0x13, [0x0201, 0x6800, 5, 0, 0, 0], "0001 6800 0005 0000 0 0015")
+        },
+        Row {
+            poke: &[(PACKET, 0)],
+            look: &[PACKET],
+            ..disk("4B00h: ends it", 0x4b00, 0, "0000 0000 0000 0000 0 0213")
+        },
+        disk("4Bh: is over", 0x4b01, 0, "0101 0000 0000 0000 1"),
+        disk("46h: ejects", 0x4600, 0xe0, "0000 0000 0000 00E0 0"),
+        Row { ticks: 1, ..disk("49h: changed", 0x4900, 0xe0, "0600 0000 0000 00E0 1") },
+        disk("49h: nothing in it", 0x4900, 0xe0, "3100 0000 0000 00E0 1"),
+        Row {
+            poke: &[(PACKET, 0x1a)],
+            look: PARAMETERS,
+            ..disk("48h: nothing in it", 0x4800, 0xe0, "0000 0000 0000 00E0 0 0074 FFFF FFFF 0800")
+        },
+    ];
+    check(&rows, |config| disk_and_cd(config, &[]), |_| ());
+}
+
+#[test]
+fn an_image_on_a_cd_is_started() {
+    let mut image = CodeAssembler::new(16).expect("16-bit code");
+    let emit = |a: &mut CodeAssembler| -> Result<(), IcedError> {
+        a.mov(al, dl)?;
+        a.add(al, b'A' as i32)?;
+        a.out(0xe9, al)?;
+        // What it was started from is drive A: its first sector holds this program.
+        a.mov(ax, 0x0201)?;
+        a.mov(bx, 0x6000)?;
+        a.mov(cx, 1)?;
+        a.mov(dh, 0)?;
+        a.int(0x13)?;
+        a.mov(eax, dword_ptr(0x6000))?;
+        a.sub(eax, dword_ptr(0x7c00))?;
+        a.out(i32::from(DEBUG_EXIT), eax)
+    };
+    emit(&mut image).expect("the program assembles");
+    let image = image.assemble(0x7c00).expect("the program assembles");
+    let packet: &[(u32, u16)] = &[
+        (PACKET, 0x0213),
+        (PACKET + 2, 0x0100),
+        (PACKET + 4, 20),
+        (PACKET + 6, 0),
+        (PACKET + 8, 0),
+        (PACKET + 10, 0),
+        (PACKET + 12, 0),
+        (PACKET + 14, 1),
+    ];
+    let mut rows = [Row { poke: packet, ..row("4Ch", 0x13, [0x4c00, 0, 0, 0, PACKET, 0], "") }];
+    rows[0].answer = ".... .... .... .... .";
+    let floppy = program(&rows, false).and_then(|program| floppy(&program)).expect("the program assembles");
+    let mut config = config(floppy);
+    disk_and_cd(&mut config, &image);
+    let mut machine = Machine::new(config).expect("the host has memory for a test machine");
+    assert_eq!(finish(&mut machine), "A");
 }
