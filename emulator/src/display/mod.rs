@@ -5,7 +5,7 @@ mod places;
 mod remote;
 #[cfg(all(feature = "window", target_os = "linux"))]
 mod scale;
-mod terminal;
+pub mod terminal;
 mod vnc;
 mod web;
 #[cfg(all(feature = "window", target_os = "linux"))]

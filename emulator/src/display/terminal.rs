@@ -9,13 +9,15 @@ use crossterm::event::{Event, KeyCode as HostKey, KeyEvent, KeyEventKind, KeyMod
 use crossterm::style::{Attribute, Color, Print, SetAttribute, SetBackgroundColor, SetForegroundColor};
 use crossterm::{cursor, event, queue, terminal};
 use ring86_devices::i8042::KeyCode;
-use ring86_devices::vga::TextScreen;
+use ring86_devices::vga::{Frame, TextScreen};
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Time between two looks at the guest's screen.
 const FRAME: Duration = Duration::from_millis(30);
+/// The same in graphics modes, where only the picture's size is told.
+const FRAME_GRAPHICS: Duration = Duration::from_millis(500);
 
 /// VGA colours in the order of the attribute byte, as the terminal's 16 colours.
 const COLORS: [Color; 16] = [
@@ -37,25 +39,81 @@ const COLORS: [Color; 16] = [
     Color::White,
 ];
 
+/// The part of the screen that the terminal has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct View {
+    columns: usize,
+    rows: usize,
+    /// The screen's column and row in the terminal's upper left corner.
+    left: usize,
+    top: usize,
+}
+
+impl View {
+    /// The upper left part, in a terminal of this size. One that does not say how large it is has room for anything.
+    fn new((columns, rows): (u16, u16)) -> Self {
+        let room = |n: u16| if n == 0 { usize::MAX } else { usize::from(n) };
+        View { columns: room(columns), rows: room(rows), left: 0, top: 0 }
+    }
+
+    /// Moves as little as shows the cursor, and no further than the screen goes.
+    fn follow(&mut self, screen: &TextScreen) {
+        let (row, column) = screen.cursor.map_or((None, None), |(row, column)| (Some(row), Some(column)));
+        self.top = scrolled(self.top, self.rows, screen.rows.len(), row);
+        self.left = scrolled(self.left, self.columns, screen.attributes.first().map_or(0, Vec::len), column);
+    }
+}
+
+/// Where `room` places of `all` begin, if they began at `start` and `wanted` is to be among them.
+fn scrolled(start: usize, room: usize, all: usize, wanted: Option<usize>) -> usize {
+    let last = all.saturating_sub(room);
+    let start = start.min(last);
+    match wanted {
+        Some(wanted) if wanted < start => wanted,
+        Some(wanted) if wanted - start >= room => (wanted + 1 - room).min(last),
+        _ => start,
+    }
+}
+
+/// What the terminal shows.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    /// Not what it should.
+    Nothing,
+    Text(TextScreen),
+    /// A line in place of a picture.
+    Notice(String),
+}
+
 /// The terminal as display and keyboard.
 pub struct TerminalDisplay {
     out: Stdout,
     events: Receiver<Event>,
-    shown: Option<TextScreen>,
+    shown: Shown,
+    view: View,
     next: Instant,
     escape: bool,
     _raw: RawMode,
 }
 
 impl TerminalDisplay {
+    /// Whether there is a terminal to take.
+    ///
+    /// # Errors
+    /// If standard input or output is not a terminal.
+    pub fn check() -> Result<()> {
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            return Ok(());
+        }
+        Err(Error::new("--display terminal needs a terminal as standard input and output"))
+    }
+
     /// Takes the terminal over until dropped.
     ///
     /// # Errors
     /// If standard input or output is not a terminal.
     pub fn open(waker: Waker) -> Result<Self> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Err(Error::new("--display terminal needs a terminal as standard input and output"));
-        }
+        Self::check()?;
         let raw = RawMode::enter()?;
         let mut out = io::stdout();
         queue!(out, terminal::EnterAlternateScreen, terminal::Clear(terminal::ClearType::All))
@@ -70,7 +128,9 @@ impl TerminalDisplay {
                 waker.wake();
             }
         });
-        Ok(TerminalDisplay { out, events, shown: None, next: Instant::now(), escape: false, _raw: raw })
+        let view = View::new(terminal::size().unwrap_or_default());
+        let (shown, next) = (Shown::Nothing, Instant::now());
+        Ok(TerminalDisplay { out, events, shown, view, next, escape: false, _raw: raw })
     }
 
     /// Draws what changed and passes keys on. True if the user wants to leave.
@@ -85,7 +145,11 @@ impl TerminalDisplay {
                         return Ok(true);
                     }
                 }
-                Ok(Event::Resize(..)) => self.shown = None,
+                Ok(Event::Resize(columns, rows)) => {
+                    self.view = View::new((columns, rows));
+                    self.shown = Shown::Nothing;
+                    self.next = Instant::now();
+                }
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Err(Error::new("the terminal is gone")),
@@ -93,33 +157,57 @@ impl TerminalDisplay {
         }
         if Instant::now() >= self.next {
             self.next = Instant::now() + FRAME;
-            let screen = machine.screen();
-            if screen.is_some() && screen != self.shown {
-                self.draw(screen.as_ref()).map_err(|e| Error::new(format!("cannot write to the terminal: {e}")))?;
-                self.shown = screen;
+            let shown = match machine.screen() {
+                Some(screen) => Shown::Text(screen),
+                None => {
+                    self.next += FRAME_GRAPHICS;
+                    Shown::Notice(notice(&machine.frame()))
+                }
+            };
+            if shown != self.shown {
+                let drawn = match &shown {
+                    Shown::Text(screen) => self.draw(screen),
+                    Shown::Notice(line) => self.draw_notice(line),
+                    Shown::Nothing => Ok(()),
+                };
+                drawn.map_err(|e| Error::new(format!("cannot write to the terminal: {e}")))?;
+                self.shown = shown;
             }
         }
         Ok(false)
     }
 
-    fn draw(&mut self, screen: Option<&TextScreen>) -> io::Result<()> {
-        let Some(screen) = screen else { return Ok(()) };
+    fn draw_notice(&mut self, line: &str) -> io::Result<()> {
+        let line: String = line.chars().take(self.view.columns).collect();
+        queue!(self.out, SetAttribute(Attribute::Reset), terminal::Clear(terminal::ClearType::All), cursor::Hide)?;
+        queue!(self.out, cursor::MoveTo(0, 0), Print(line))?;
+        self.out.flush()
+    }
+
+    fn draw(&mut self, screen: &TextScreen) -> io::Result<()> {
         let shape = |s: &TextScreen| (s.rows.len(), s.attributes.first().map_or(0, Vec::len));
-        let shown = self.shown.as_ref().filter(|shown| shape(shown) == shape(screen));
+        let before = self.view;
+        self.view.follow(screen);
+        let View { columns, rows, left, top } = self.view;
+        let shown = match &self.shown {
+            Shown::Text(shown) if shape(shown) == shape(screen) && self.view == before => Some(shown),
+            _ => None,
+        };
         if shown.is_none() {
             queue!(self.out, SetAttribute(Attribute::Reset), terminal::Clear(terminal::ClearType::All))?;
         }
         let mut at = None;
         let mut colors = None;
-        for (y, (row, attributes)) in screen.rows.iter().zip(&screen.attributes).enumerate() {
+        for (y, (row, attributes)) in screen.rows.iter().zip(&screen.attributes).enumerate().skip(top).take(rows) {
             let mut old = shown.map(|s| (s.rows[y].chars(), &s.attributes[y]));
             for (x, (glyph, attribute)) in row.chars().zip(attributes).enumerate() {
                 let before = old.as_mut().and_then(|(row, attributes)| Some((row.next()?, attributes.get(x)?)));
-                if before == Some((glyph, attribute)) {
+                let is_seen = x >= left && x - left < columns;
+                if !is_seen || before == Some((glyph, attribute)) {
                     continue;
                 }
                 if at != Some((x, y)) {
-                    queue!(self.out, cursor::MoveTo(x as u16, y as u16))?;
+                    queue!(self.out, cursor::MoveTo((x - left) as u16, (y - top) as u16))?;
                 }
                 if colors != Some(attribute) {
                     let (foreground, background) = (attribute & 15, attribute >> 4);
@@ -135,7 +223,7 @@ impl TerminalDisplay {
             }
         }
         match screen.cursor {
-            Some((y, x)) => queue!(self.out, cursor::MoveTo(x as u16, y as u16), cursor::Show)?,
+            Some((y, x)) => queue!(self.out, cursor::MoveTo((x - left) as u16, (y - top) as u16), cursor::Show)?,
             None => queue!(self.out, cursor::Hide)?,
         }
         self.out.flush()
@@ -172,6 +260,14 @@ impl Drop for TerminalDisplay {
         drop(queue!(self.out, SetAttribute(Attribute::Reset), cursor::Show, terminal::LeaveAlternateScreen));
         drop(self.out.flush());
     }
+}
+
+/// What is said in place of a picture.
+fn notice(frame: &Frame) -> String {
+    if frame.width == 0 || frame.height == 0 {
+        return "the guest's screen is off".to_owned();
+    }
+    format!("{}x{} graphics: see it with --display web or vnc", frame.width, frame.height)
 }
 
 /// The guest's key events for a host key; nothing for keys that a PC's keyboard does not have.
@@ -221,6 +317,24 @@ fn guest_keys(key: KeyEvent) -> Vec<(KeyCode, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_view_follows_the_cursor() {
+        for ((start, room, all, wanted), expected) in [
+            ((0, 15, 25, Some(0)), 0),
+            ((0, 15, 25, Some(14)), 0),
+            ((0, 15, 25, Some(15)), 1),
+            ((0, 15, 25, Some(24)), 10),
+            ((10, 15, 25, Some(12)), 10),
+            ((10, 15, 25, Some(9)), 9),
+            ((10, 15, 25, None), 10),
+            ((10, 40, 25, Some(24)), 0),
+            ((0, usize::MAX, 25, Some(24)), 0),
+            ((3, 1, 0, None), 0),
+        ] {
+            assert_eq!(scrolled(start, room, all, wanted), expected, "{start} {room} {all} {wanted:?}");
+        }
+    }
 
     #[test]
     fn modifiers_surround_the_key() {
