@@ -1,7 +1,11 @@
 //! Scripts and the control socket: text in every kind of mode, keys, mouse, pictures, exit codes, and two runs alike.
 
+#[path = "support/sector.rs"]
+mod boot_sector;
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/mouse.rs"]
+mod mouse;
 
 use folder::{Ended, Folder, ring86};
 use iced_x86::code_asm::*;
@@ -19,13 +23,7 @@ fn demo(folder: &Folder, script: &str, args: &[&str]) -> Ended {
 
 /// Runs a boot sector with a script.
 fn sector(folder: &Folder, code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>, script: &str) -> Ended {
-    let mut a = CodeAssembler::new(16).expect("16-bit code");
-    code(&mut a).expect("the code is right");
-    let mut image = a.assemble(0x7c00).expect("the code is right");
-    assert!(image.len() <= 510);
-    image.resize(510, 0);
-    image.extend([0x55, 0xaa]);
-    let (image, script) = (folder.file("boot.img", image), folder.file("script", script));
+    let (image, script) = (folder.file("boot.img", boot_sector::boot(code)), folder.file("script", script));
     ring86(&folder.0, &["run", &image, "--clock", "virtual", "--serial", "none", "--script", &script])
 }
 
@@ -117,47 +115,10 @@ fn text_is_read_in_graphics_modes() {
 
 #[test]
 fn the_mouse_moves_and_clicks() {
-    // The pointing device services of int 15h, with a handler that prints status, x and y as digits.
-    let code = |a: &mut CodeAssembler| {
-        let mut stay = a.create_label();
-        a.xor(ax, ax)?;
-        a.mov(es, ax)?;
-        a.mov(ax, 0xc205)?;
-        a.mov(bh, 3)?;
-        a.int(0x15)?;
-        // Where the handler lies comes from a call, which pushes its own place.
-        let mut skip = a.create_label();
-        a.call(skip)?;
-        a.push(bp)?;
-        a.mov(bp, sp)?;
-        a.pusha()?;
-        for at in [12, 10, 8] {
-            a.mov(al, byte_ptr(bp + at))?;
-            a.add(al, i32::from(b'0'))?;
-            a.mov(ah, 0x0e)?;
-            a.int(0x10)?;
-        }
-        a.popa()?;
-        a.pop(bp)?;
-        a.retf()?;
-        a.set_label(&mut skip)?;
-        a.pop(bx)?;
-        a.mov(ax, 0xc207)?;
-        a.int(0x15)?;
-        a.mov(ax, 0xc200)?;
-        a.mov(bh, 1)?;
-        a.int(0x15)?;
-        a.mov(ax, 0x0e00 | u32::from(b'>'))?;
-        a.int(0x10)?;
-        a.sti()?;
-        a.set_label(&mut stay)?;
-        a.hlt()?;
-        a.jmp(stay)
-    };
     let folder = Folder::new("mouse");
     let script =
         "timeout 5\nwait-screen '>'\nmouse 3 -2 left\nwait-screen '932'\nmouse 4 -5\nwait-screen '845'\nscreen\n";
-    let ended = sector(&folder, code, script);
+    let ended = sector(&folder, mouse::prints_what_it_does, script);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
 }
 

@@ -3,10 +3,14 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/mouse.rs"]
+mod mouse;
 #[path = "support/pictures.rs"]
 mod pictures;
 #[path = "support/running.rs"]
 mod running;
+#[path = "support/sector.rs"]
+mod sector;
 
 use folder::{Folder, ring86};
 use running::Running;
@@ -137,15 +141,25 @@ impl Browser {
         bytes
     }
 
-    /// A click in the middle of an element.
-    fn click(&mut self, id: &str) {
+    /// The middle of an element.
+    fn middle(&mut self, id: &str) -> (f64, f64) {
         let place = self.value(&format!(
             "(r => ({{ x: r.x + r.width / 2, y: r.y + r.height / 2 }}))(byId('{id}').getBoundingClientRect())"
         ));
-        for way in ["mousePressed", "mouseReleased"] {
-            let event = json!({ "type": way, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", event);
-        }
+        (place["x"].as_f64().expect("a number"), place["y"].as_f64().expect("a number"))
+    }
+
+    /// The mouse does something at a place of the page, with these buttons down behind it.
+    fn mouse(&mut self, way: &str, (x, y): (f64, f64), button: &str, buttons: u8) {
+        let event = json!({ "type": way, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    /// A click in the middle of an element.
+    fn click(&mut self, id: &str) {
+        let place = self.middle(id);
+        self.mouse("mousePressed", place, "left", 1);
+        self.mouse("mouseReleased", place, "left", 0);
     }
 }
 
@@ -169,15 +183,17 @@ fn sum(png: &[u8]) -> i32 {
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
     let mut bytes = vec![0; reader.output_buffer_size().expect("it fits")];
     let info = reader.next_frame(&mut bytes).expect("a picture");
-    assert_eq!(info.color_type, png::ColorType::Rgb);
-    bytes.iter().fold(7, |sum: i32, byte| sum.wrapping_mul(31).wrapping_add(i32::from(*byte)))
+    let dot = info.color_type.samples();
+    assert!(info.bit_depth == png::BitDepth::Eight && (3..=4).contains(&dot), "{info:?}");
+    let colors = bytes.chunks(dot).flat_map(|dot| &dot[..3]);
+    colors.fold(7, |sum: i32, byte| sum.wrapping_mul(31).wrapping_add(i32::from(*byte)))
 }
 
 #[test]
 fn a_browser_shows_the_screen_and_works_the_machine() {
     let folder = Folder::new("browser");
     let control = folder.0.join("control/machine").display().to_string();
-    let mut machine = Running::new(&["--display", "web:0", "--control", &control]);
+    let mut machine = Running::new(&["demo", "--display", "web:0", "--control", &control]);
     let url = format!("http://{}", machine.says("the screen is at http://"));
     let Some(mut browser) = Browser::open(&folder, &url) else { return };
     machine.prints("ring86> ");
@@ -212,4 +228,64 @@ fn a_browser_shows_the_screen_and_works_the_machine() {
     // The end of the machine is seen.
     machine.child.kill().expect("it is ours");
     browser.wait("byId('status').textContent === 'the machine is gone'");
+}
+
+#[test]
+fn a_browser_gives_the_mouse_and_its_buttons_work() {
+    let folder = Folder::new("browser-mouse");
+    let control = folder.0.join("control/machine").display().to_string();
+    let image = folder.file("boot.img", sector::boot(mouse::prints_what_it_does));
+    let machine = ["run", &image, "--serial", "none", "--no-reboot", "--display", "web:0", "--control", &control];
+    let mut machine = Running::new(&machine);
+    let url = format!("http://{}", machine.says("the screen is at http://"));
+    let Some(mut browser) = Browser::open(&folder, &url) else { return };
+    let shows = |text: &str| {
+        let ended = ring86(&folder.0, &["control", &control, "wait-screen", text]);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+    };
+    shows(">");
+    browser.wait(&format!("typeof context === 'object' && {LIT} > 100"));
+    // On the way to the picture it moves by whatever it moves; what is left of a count is forgotten.
+    let (x, y) = browser.middle("screen");
+    browser.mouse("mouseMoved", (x, y), "none", 0);
+    browser.value("restX = restY = 0");
+    // Status, x and y of each packet: the left button, three to the right and two up, both buttons, none.
+    browser.mouse("mousePressed", (x, y), "left", 1);
+    shows("900");
+    let counts = |n: u32, way: &str| format!("Math.ceil({n} * canvas.client{way} / canvas.{})", way.to_lowercase());
+    let right = browser.value(&counts(3, "Width")).as_f64().expect("a number");
+    let up = browser.value(&counts(2, "Height")).as_f64().expect("a number");
+    browser.mouse("mouseMoved", (x + right, y - up), "left", 1);
+    shows("900932");
+    browser.mouse("mousePressed", (x + right, y - up), "right", 3);
+    shows("900932;00");
+    browser.mouse("mouseReleased", (x + right, y - up), "right", 1);
+    browser.mouse("mouseReleased", (x + right, y - up), "left", 0);
+    shows(";00900800");
+    // The pointer is the user's again.
+    browser.value("document.exitPointerLock()");
+    browser.wait("!document.pointerLockElement");
+    browser.click("full");
+    browser.wait("document.fullscreenElement === room && room.clientHeight === innerHeight");
+    browser.value("document.exitFullscreen().catch(() => {}), 0");
+    browser.wait("!document.fullscreenElement");
+    // The picture that is saved is the one that is shown, while the cursor does not blink.
+    browser.click("pause");
+    browser.wait("paused");
+    let saved = folder.0.join("saved");
+    let allow = json!({ "behavior": "allow", "downloadPath": saved.display().to_string() });
+    browser.call("Browser.setDownloadBehavior", allow);
+    browser.click("shot");
+    let end = Instant::now() + PATIENCE;
+    while !saved.join("ring86.png").exists() {
+        assert!(Instant::now() < end, "no picture was saved");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(browser.value(SUM), sum(&folder.read("saved/ring86.png")));
+    browser.click("pause");
+    browser.wait("!paused");
+    // The BIOS resets the machine at these keys, which ends this run.
+    browser.click("cad");
+    browser.wait("byId('status').textContent === 'the machine is gone'");
+    assert_eq!(machine.child.wait().expect("it ends").code(), Some(0));
 }

@@ -203,7 +203,7 @@ impl Viewer {
 
 #[test]
 fn a_vnc_viewer_sees_and_types() {
-    let mut machine = Running::new(&["--display", "vnc:0"]);
+    let mut machine = Running::new(&["demo", "--display", "vnc:0"]);
     let address = machine.says("VNC at ");
     machine.prints("ring86> ");
     let mut viewer = Viewer::new(&address);
@@ -255,7 +255,7 @@ fn get(address: &str, request: &str) -> String {
 
 #[test]
 fn a_web_page_sees_and_types_and_nobody_else_does() {
-    let mut machine = Running::new(&["--display", "web:0"]);
+    let mut machine = Running::new(&["demo", "--display", "web:0"]);
     let url = machine.says("the screen is at http://");
     let (address, token) = url.split_once("/#").expect("an address with a token");
     assert_eq!(token.len(), 64);

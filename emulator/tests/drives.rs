@@ -8,6 +8,8 @@ mod foreign;
 mod guest;
 #[path = "support/iso.rs"]
 mod iso;
+#[path = "support/sector.rs"]
+mod sector;
 #[path = "support/shared_guest.rs"]
 mod shared_guest;
 
@@ -30,12 +32,7 @@ fn run(folder: &Folder, script: &str, args: &[&str]) -> Ended {
 
 /// A boot sector, as floppy image of 1.44 MB with `sectors` behind it.
 fn floppy(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>, sectors: &[u8]) -> Vec<u8> {
-    let mut a = CodeAssembler::new(16).expect("16-bit code");
-    code(&mut a).expect("the code is right");
-    let mut image = a.assemble(0x7c00).expect("the code is right");
-    assert!(image.len() <= 510);
-    image.resize(510, 0);
-    image.extend([0x55, 0xaa]);
+    let mut image = sector::boot(code);
     image.extend(sectors);
     image.resize(1440 << 10, 0);
     image

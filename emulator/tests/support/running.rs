@@ -1,4 +1,4 @@
-//! The demo guest in another process, with its displays.
+//! A machine in another process, with its displays.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -11,12 +11,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the demo with these options.
+    /// Starts the machine of this command.
     #[must_use]
-    pub fn new(options: &[&str]) -> Self {
+    pub fn new(command: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ring86"))
-            .args(["demo", "--serial", "stdio"])
-            .args(options)
+            .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
