@@ -630,7 +630,7 @@ impl Board {
     /// Why that cannot be.
     pub fn change_floppy(&mut self, drive: usize, disk: Option<Image>) -> Result<(), &'static str> {
         if drive >= self.floppy_drives {
-            return Err("the machine has no drive B; start it with --floppy twice ('none' is an empty drive)");
+            return Err(crate::drives::NO_DRIVE_B);
         }
         self.floppy.lock().insert(drive, disk.map(|image| Box::new(image) as _));
         Ok(())
@@ -644,7 +644,7 @@ impl Board {
         let mut ide = self.ide.lock();
         let (channel, unit) = (CD_PLACE / 2, CD_PLACE % 2);
         if !self.has_cd {
-            return Err("the machine has no CD drive; start it with --cd ('none' is an empty drive)");
+            return Err(crate::drives::NO_CD_DRIVE);
         }
         if ide.is_locked(channel, unit) {
             return Err("the guest holds the tray of the CD drive shut");

@@ -405,6 +405,7 @@ impl Common {
             dump_screen: self.dump_screen,
             firmware_log: None,
             automation: automation::Options { script: self.script.clone(), control: self.control.clone(), access },
+            notes: Vec::new(),
         }
     }
 }
@@ -419,22 +420,24 @@ impl Run {
         let mut config = self.common.config()?;
         self.firmware.insert(&mut config)?;
         let initrd = match &self.initrd {
-            Some(path) => Some((path.display().to_string(), session::read_file(path)?)),
+            Some(path) => Some((path.display().to_string(), session::read_file(path).map_err(|e| e.of("--initrd"))?)),
             None => None,
         };
         let mut initrd = initrd;
+        let mut notes = Vec::new();
         let mut append = self.append.as_str();
         if let Some(path) = &self.kernel {
             let name = path.display().to_string();
-            let bytes = crate::boot::image::unpacked(&name, session::read_file(path)?)?;
+            let bytes = session::read_file(path).map_err(|e| e.of("--kernel"))?;
+            let bytes = crate::boot::image::unpacked(&name, bytes)?;
             let payload = crate::boot::image::kernel(&name, &bytes, append, initrd.take(), self.entry)?;
-            say(format_args!("'{name}' is {}", payload.describe()));
+            notes.push(format!("'{name}' is {}", payload.describe()));
             config.payload = Some(payload);
             append = "";
         }
         let mut drives = self.drives.clone();
         match &self.image {
-            Some(path) => drives.insert_bare(&mut config, path, append, initrd, self.entry)?,
+            Some(path) => notes.extend(drives.insert_bare(&mut config, path, append, initrd, self.entry)?),
             None if self.kernel.is_none() && drives.is_empty() && !self.firmware.has_rom() => {
                 return Err(Error::new(
                     "nothing to run: give an image, --floppy, --hd, --cd or --kernel, or try 'ring86 demo'",
@@ -447,12 +450,12 @@ impl Run {
         }
         if self.common.engine == Engine::Lockstep {
             let drives = drives.ephemeral();
-            // Tells the user what the images are, and whether they can be used.
-            drives.insert(&mut config.clone())?;
-            return self.common.lockstep(config, drives.told(), &self.options(Access::default()));
+            // The two machines open them for themselves.
+            notes.extend(drives.insert(&mut config.clone())?);
+            return self.common.lockstep(config, drives, &Options { notes, ..self.options(Access::default()) });
         }
-        drives.insert(&mut config)?;
-        session::run(config, &self.options(drives.access()))
+        notes.extend(drives.insert(&mut config)?);
+        session::run(config, &Options { notes, ..self.options(drives.access()) })
     }
 }
 

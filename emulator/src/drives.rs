@@ -4,8 +4,7 @@ use crate::boot::image::{self, Kind};
 use crate::boot::linux::Entry;
 use crate::config::MachineConfig;
 use crate::error::{Error, Result};
-use crate::logging::say;
-use crate::storage::{self, Access, Image, Role};
+use crate::storage::{self, Access, Image, Opened, Role};
 use clap::Args;
 use ring86_devices::BlockMedia;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,6 +15,15 @@ use std::str::FromStr;
 pub const CD_PLACE: usize = 2;
 /// The file name that stands for an empty drive.
 const EMPTY: &str = "none";
+/// Bytes of a hard disk's sector.
+const SECTOR: u64 = 512;
+/// Words before a file's name that say what it is.
+const PREFIXES: [&str; 3] = ["fat:", "raw:", "qcow2:"];
+
+/// Why a medium for drive B has no place.
+pub const NO_DRIVE_B: &str = "the machine has no drive B; start it with --floppy twice ('none' is an empty drive)";
+/// Why a disc has no place.
+pub const NO_CD_DRIVE: &str = "the machine has no CD drive; start it with --cd ('none' is an empty drive)";
 
 /// A drive for removable media.
 #[derive(Clone, Debug, Default)]
@@ -182,12 +190,9 @@ pub struct DriveArgs {
     /// A file that a qcow2 image may use as its backing file.
     #[arg(long, value_name = "FILE")]
     backing: Vec<PathBuf>,
-    /// The user has been told about the images.
-    #[arg(skip)]
-    told: bool,
     /// What the bare image seems to be.
     #[arg(skip)]
-    guess: Option<(PathBuf, String)>,
+    guess: Option<(PathBuf, Role, String)>,
 }
 
 impl DriveArgs {
@@ -206,16 +211,11 @@ impl DriveArgs {
         DriveArgs { ephemeral: true, ..self.clone() }
     }
 
-    /// The same drives for someone who has been told about them.
-    pub fn told(&self) -> Self {
-        DriveArgs { told: true, ..self.clone() }
-    }
-
-    /// Opens all images and puts them into the machine.
+    /// Opens all images and puts them into the machine. Returns what the user should know about them.
     ///
     /// # Errors
     /// One sentence if there are too many, or one cannot be opened.
-    pub fn insert(&self, config: &mut MachineConfig) -> Result<()> {
+    pub fn insert(&self, config: &mut MachineConfig) -> Result<Vec<String>> {
         if let Some(extra) = self.floppy.get(2) {
             return Err(Error::new(format!("--floppy {}: a PC has two floppy drives; leave one out", extra.display())));
         }
@@ -227,17 +227,17 @@ impl DriveArgs {
                 extra.display()
             )));
         }
-        let access = self.access();
+        let mut loader = Loader { drives: self, access: self.access(), loaded: Vec::new(), notes: Vec::new() };
         for (path, bay) in self.floppy.iter().zip(&mut config.drives.floppies) {
-            *bay = self.load(path, Role::Floppy, &access)?;
+            *bay = loader.load(path, Role::Floppy)?;
         }
         for path in &self.hd {
-            if let Bay::Loaded(image) = self.load(path, Role::Disk, &access)? {
+            if let Bay::Loaded(image) = loader.load(path, Role::Disk)? {
                 config.drives.disks.push(image);
             }
         }
         if let Some(path) = &self.cd {
-            config.drives.cd = self.load(path, Role::Cd, &access)?;
+            config.drives.cd = loader.load(path, Role::Cd)?;
         }
         if let Some(order) = &self.boot {
             if order.devices.contains(&BootDevice::Network) && config.network_rom.is_none() {
@@ -247,11 +247,11 @@ impl DriveArgs {
             }
             config.drives.boot = order.clone();
         }
-        Ok(())
+        Ok(loader.notes)
     }
 
-    /// Puts the file at `path` where its contents say it belongs, before the other drives, and tells the user what it
-    /// was taken for. A kernel becomes the payload, with `append` and `initrd`.
+    /// Puts the file at `path` where its contents say it belongs, before the other drives. A kernel becomes the payload,
+    /// with `append` and `initrd`, and what it is comes back for the user.
     ///
     /// # Errors
     /// One sentence if it is no image, cannot be opened, or `append` and `initrd` have no use.
@@ -262,7 +262,10 @@ impl DriveArgs {
         append: &str,
         initrd: Option<(String, Vec<u8>)>,
         entry: Entry,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
+        if path.is_dir() {
+            return Err(a_folder(path));
+        }
         let (mut head, mut len) = read_head(path)?;
         let name = path.display().to_string();
         let packed = image::is_gzip(&head);
@@ -283,9 +286,9 @@ impl DriveArgs {
                 }
                 let bytes = image::unpacked(&name, crate::session::read_file(path)?)?;
                 let payload = image::kernel(&name, &bytes, append, initrd, entry)?;
-                say(format_args!("'{name}' is {}", payload.describe()));
+                let what = format!("'{name}' is {}", payload.describe());
                 config.payload = Some(payload);
-                return Ok(());
+                return Ok(Some(what));
             }
             Kind::Floppy => {
                 self.floppy.insert(0, path.to_owned());
@@ -307,31 +310,149 @@ impl DriveArgs {
             return Err(Error::new(format!("'{name}' is {what} image, which takes no --initrd and no --append")));
         }
         let guess = format!("{what} image of {} KiB{}", len.div_ceil(1024), image::details(kind, &head));
-        self.guess = Some((path.to_owned(), guess));
+        let role = match device {
+            BootDevice::Floppy => Role::Floppy,
+            BootDevice::Cd => Role::Cd,
+            BootDevice::Disk | BootDevice::Network => Role::Disk,
+        };
+        self.guess = Some((path.to_owned(), role, guess));
         if self.boot.is_none() {
             self.boot = Some(BootOrder { devices: vec![device], menu: false });
         }
-        Ok(())
+        Ok(None)
     }
+}
 
-    /// Opens an image and tells the user what it is taken for and what becomes of it.
-    fn load(&self, path: &Path, role: Role, access: &Access) -> Result<Bay> {
+/// Opens the images of one machine, one after the other.
+struct Loader<'a> {
+    drives: &'a DriveArgs,
+    access: Access,
+    /// What it has opened, with the option that named it; the bare image has none.
+    loaded: Vec<(&'static str, PathBuf)>,
+    /// What the user should know: what each is taken for and what becomes of it.
+    notes: Vec<String>,
+}
+
+impl Loader<'_> {
+    fn load(&mut self, path: &Path, role: Role) -> Result<Bay> {
         if path.as_os_str() == EMPTY && role != Role::Disk {
             return Ok(Bay::Empty);
         }
-        let opened = storage::open(path, role, access)?;
-        let guess = self.guess.as_ref().filter(|(guessed, _)| guessed == path);
-        let what = match (guess, role) {
-            (Some((_, guess)), _) => guess.clone(),
+        let name = path.display();
+        let guess = self.drives.guess.as_ref();
+        // The bare image is the first of its kind.
+        let guess = guess.filter(|(guessed, kind, _)| guessed == path && *kind == role);
+        let guess = guess.filter(|_| !self.loaded.iter().any(|(option, _)| option.is_empty()));
+        let option = match role {
+            _ if guess.is_some() => "",
+            Role::Floppy => "--floppy",
+            Role::Disk => "--hd",
+            Role::Cd => "--cd",
+        };
+        let named = |error: Error| if option.is_empty() { error } else { error.of(option) };
+        let opened =
+            open(path, role, &self.access).map_err(|error| self.twice(option, path).unwrap_or_else(|| named(error)))?;
+        let mut what = match (guess, role) {
+            (Some((.., guess)), _) => guess.clone(),
             (None, Role::Floppy) => "a floppy image".to_owned(),
             (None, Role::Disk) => format!("a {} hard disk image", opened.format),
             (None, Role::Cd) => "a CD image".to_owned(),
         };
-        if !self.told {
-            say(format_args!("'{}' is {what}{}", path.display(), opened.writes));
+        if role == Role::Disk && opened.format == "raw" {
+            let rest = std::fs::metadata(file_of(path)).map_or(0, |meta| meta.len()) % SECTOR;
+            if rest != 0 {
+                what += &format!(", without its last {rest} bytes, which are no whole sector of {SECTOR}");
+            }
         }
+        self.notes.push(format!("'{name}' is {what}{}", opened.writes));
+        self.loaded.push((option, path.to_owned()));
         Ok(Bay::Loaded(opened.image))
     }
+
+    /// The error for an image that could not be opened because this machine has it already.
+    fn twice(&self, option: &'static str, path: &Path) -> Option<Error> {
+        let file = file_of(path);
+        // Any number of readers may have it.
+        let written = file.is_dir() || std::fs::OpenOptions::new().write(true).open(&file).is_ok();
+        if self.access.ephemeral || !written {
+            return None;
+        }
+        let naming = |option: &'static str| if option.is_empty() { "the image" } else { option };
+        let (other, other_path) = self.loaded.iter().find(|(_, other)| is_same_file(&file_of(other), &file))?;
+        Some(Error::new(format!(
+            "{} {}: {} {} is the same file, and a file can be in one drive alone; leave one out, or copy it",
+            naming(option),
+            path.display(),
+            naming(other),
+            other_path.display()
+        )))
+    }
+}
+
+/// Opens an image as [`storage::open`] does, and knows names that are mistakes.
+///
+/// # Errors
+/// As there.
+pub fn open(path: &Path, role: Role, access: &Access) -> Result<Opened> {
+    check_name(path, role)?;
+    storage::open(path, role, access)
+}
+
+/// Whether an image for `role` can have this name.
+///
+/// # Errors
+/// One sentence if that cannot be meant.
+pub fn check_name(path: &Path, role: Role) -> Result<()> {
+    let name = path.display();
+    let text = path.to_str().unwrap_or_default();
+    let (prefix, rest) = prefix_of(text);
+    if path.exists() && !path.is_dir() {
+        return Ok(());
+    }
+    if !prefix.is_empty() && rest.is_empty() {
+        let what = if prefix == "fat:" { "FOLDER" } else { "FILE" };
+        return Err(Error::new(format!("'{prefix}' lacks a name; write {prefix}{what}")));
+    }
+    if role != Role::Disk {
+        return if prefix == "fat:" {
+            Err(Error::new(format!("{name}: a folder can be a hard disk only; use --hd {name}")))
+        } else {
+            Ok(())
+        };
+    }
+    if text == EMPTY {
+        return Err(Error::new(
+            "none: there is no empty hard disk; leave it out, or write ./none for a file of that name",
+        ));
+    }
+    let folder = Path::new(rest);
+    if prefix != "fat:" && folder.is_dir() { Err(a_folder(folder)) } else { Ok(()) }
+}
+
+fn a_folder(path: &Path) -> Error {
+    let name = path.display();
+    Error::new(format!("cannot read '{name}': it is a folder; use --hd fat:{name} to have it as a disk"))
+}
+
+/// The word before an image's name that says what it is, with its colon, and the name. The word may be empty.
+pub fn prefix_of(name: &str) -> (&str, &str) {
+    let prefix = PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
+    name.split_at(prefix.len())
+}
+
+/// The file or folder that an image's name means.
+pub fn file_of(path: &Path) -> PathBuf {
+    match path.to_str() {
+        Some(name) if !path.exists() => prefix_of(name).1.into(),
+        _ => path.to_owned(),
+    }
+}
+
+/// Whether two names lead to one file.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    place(a).is_some_and(|place_of_a| Some(place_of_a) == place(b))
 }
 
 /// The first bytes of a file, and its length.

@@ -99,7 +99,7 @@ impl FirmwareArgs {
 
 /// A BIOS of a size that chips have.
 fn read_bios(path: &Path) -> Result<Vec<u8>> {
-    let bytes = read_file(path)?;
+    let bytes = read_file(path).map_err(|e| e.of("--bios"))?;
     let (least, most) = BIOS_SIZES;
     if bytes.is_empty() || bytes.len() % least != 0 || bytes.len() > most {
         return Err(Error::new(format!(
@@ -113,7 +113,7 @@ fn read_bios(path: &Path) -> Result<Vec<u8>> {
 
 /// A ROM that begins as adapters' ROMs do and is as long as it says.
 fn rom(option: &str, path: &Path, most: usize) -> Result<Vec<u8>> {
-    let bytes = read_file(path)?;
+    let bytes = read_file(path).map_err(|e| e.of(option))?;
     let bad = |what: String| Err(Error::new(format!("{option} {}: {what}", path.display())));
     match bytes.get(..3) {
         Some([0x55, 0xaa, _]) if bytes.len() > most => {

@@ -43,7 +43,7 @@ impl Printer {
     /// If the file cannot be created.
     pub fn open(target: &Target, machine: &mut Machine) -> Result<Option<Self>> {
         let Target::File(path) = target else { return Ok(None) };
-        let paper = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+        let paper = File::create(path).map_err(|e| Error::io("create", path, &e).of("--parallel"))?;
         machine.board().parallel.lock().connect_printer();
         Ok(Some(Printer { paper, path: path.clone() }))
     }

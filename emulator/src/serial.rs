@@ -88,7 +88,7 @@ impl Serial {
         match target {
             Target::None => {}
             Target::File(path) => {
-                let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+                let file = File::create(path).map_err(|e| Error::io("create", path, &e).of("--serial"))?;
                 serial.output = Some(Box::new(file));
                 serial.name = format!("'{}'", path.display());
             }

@@ -2,6 +2,7 @@
 
 use crate::automation::{self, Automation};
 use crate::config::MachineConfig;
+use crate::display::terminal::TerminalDisplay;
 use crate::display::{self, Display};
 use crate::error::{Error, Result};
 use crate::lockstep::{Focus, Lockstep, Maker, Trouble};
@@ -77,6 +78,16 @@ pub struct Options {
     pub firmware_log: Option<PathBuf>,
     /// Script and control socket.
     pub automation: automation::Options,
+    /// What to tell the user about kernel and drives once nothing stands in the way of the run.
+    pub notes: Vec<String>,
+}
+
+impl Options {
+    fn tell(&self) {
+        for note in &self.notes {
+            say(format_args!("{note}"));
+        }
+    }
 }
 
 /// Reads all of a file.
@@ -111,6 +122,8 @@ pub fn lockstep(make: Maker, engine: engine::Config, foci: &[Focus], options: &O
     let stop = Stop::on_signals(nobody.clone())?;
     let mut counters = Counters::start(options, both.compiled())?;
     let mut serial = Serial::open(&options.serial, nobody)?;
+    let log = firmware_log(options)?;
+    options.tell();
     if serial.is_terminal() {
         say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
     }
@@ -133,7 +146,7 @@ pub fn lockstep(make: Maker, engine: engine::Config, foci: &[Focus], options: &O
     if options.dump_screen {
         print!("{}", both.compiled().screen_text());
     }
-    write_firmware_log(options, both.compiled())?;
+    write_firmware_log(log, both.compiled())?;
     counters.finish(options, both.compiled())?;
     let code = match end {
         Err(Trouble::Host(error)) => return Err(error),
@@ -191,7 +204,9 @@ struct Counters {
 
 impl Counters {
     fn start(options: &Options, machine: &Machine) -> Result<Self> {
-        let file = options.stats_json.as_deref().map(|path| Output::open("counters", path)).transpose()?;
+        let file =
+            options.stats_json.as_deref().map(|path| Output::open("counters", path).map_err(|e| e.of("--stats-json")));
+        let file = file.transpose()?;
         let sampler = match options.stats || file.is_some() {
             true => Some(Sampler::start(Arc::clone(machine.cpu().activity()))?),
             false => None,
@@ -233,8 +248,11 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
             "--display terminal and --serial stdio both want the terminal; use --serial file:F or none",
         ));
     }
+    if options.display == display::Target::Terminal {
+        TerminalDisplay::check()?;
+    }
     let reboots = config.reboot;
-    let mut automation = Automation::new(&options.automation)?;
+    let mut automation = Automation::new(&options.automation, &config.drives)?;
     let trace = Trace::new(&options.trace, options.trace_file.as_deref())?;
     let mut machine = Machine::new(config)?;
     machine.set_trace(trace);
@@ -243,6 +261,7 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     let mut counters = Counters::start(options, &machine)?;
     let mut printer = Printer::open(&options.parallel, &mut machine)?;
     let mut sound = Sound::open(&options.sound, &mut machine)?;
+    let log = firmware_log(options)?;
     let ended = connect_and_run(&mut machine, options, &mut automation, &stop, |machine| {
         counters.look(machine);
         printer.as_mut().map_or(Ok(()), |printer| printer.pump(machine))?;
@@ -253,7 +272,7 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     if options.dump_screen {
         print!("{}", machine.screen_text());
     }
-    write_firmware_log(options, &machine)?;
+    write_firmware_log(log, &machine)?;
     counters.finish(options, &machine)?;
     Ok(match ended? {
         End::Outcome(outcome) => automation.ended(conclude(outcome, reboots)?),
@@ -266,10 +285,14 @@ pub fn run(config: MachineConfig, options: &Options) -> Result<u8> {
     })
 }
 
-/// What `--firmware-log` asks for.
-fn write_firmware_log(options: &Options, machine: &Machine) -> Result<()> {
-    let Some(path) = &options.firmware_log else { return Ok(()) };
-    std::fs::write(path, machine.console_text()).map_err(|e| Error::io("write", path, &e))
+/// The file of `--firmware-log`.
+fn firmware_log(options: &Options) -> Result<Option<Output>> {
+    let open = |path: &PathBuf| Output::open("firmware's lines", path).map_err(|e| e.of("--firmware-log"));
+    options.firmware_log.as_ref().map(open).transpose()
+}
+
+fn write_firmware_log(log: Option<Output>, machine: &Machine) -> Result<()> {
+    log.map_or(Ok(()), |log| log.write(&machine.console_text()))
 }
 
 /// How the loop ended.
@@ -289,10 +312,18 @@ fn connect_and_run(
     mut look: impl FnMut(&mut Machine) -> Result<()>,
 ) -> Result<End> {
     let mut serial = Serial::open(&options.serial, machine.waker())?;
+    // On a terminal that is the screen nothing can be said later.
+    let early = options.display == display::Target::Terminal;
+    if early {
+        options.tell();
+    }
+    let mut display = Display::open(&options.display, machine)?;
+    if !early {
+        options.tell();
+    }
     if serial.is_terminal() {
         say(format_args!("COM1 is this terminal; Ctrl-A X leaves"));
     }
-    let mut display = Display::open(&options.display, machine)?;
     let limit = options.max_time.unwrap_or(Time::MAX);
     loop {
         if let Some(code) = automation.pump(machine) {

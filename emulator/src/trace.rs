@@ -67,7 +67,9 @@ impl Trace {
         }
         let out: Box<dyn Write + Send> = match path {
             Some(path) => {
-                Box::new(BufWriter::new(File::create(path).map_err(|e| Error::io("create the trace", path, &e))?))
+                let file =
+                    File::create(path).map_err(|e| Error::io("create the trace", path, &e).of("--trace-file"))?;
+                Box::new(BufWriter::new(file))
             }
             None => Box::new(std::io::stderr()),
         };

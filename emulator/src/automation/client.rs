@@ -1,6 +1,7 @@
 //! `ring86 control` and `ring86 screenshot`: the other end of the control socket.
 
 use super::{command, control};
+use crate::drives;
 use crate::error::{Error, Result};
 use crate::session::code;
 use clap::Args;
@@ -37,8 +38,14 @@ impl Connection {
     fn open(name: &str) -> Result<Self> {
         let path = control::socket_path(name);
         let stream = UnixStream::connect(&path).map_err(|e| {
-            let hint = "start one with --control and this name";
-            Error::new(format!("no machine listens at '{}' ({e}); {hint}", path.display()))
+            let place = path.display();
+            match e.kind() {
+                // No socket, or one that a machine left behind that was killed.
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    Error::new(format!("no machine listens at '{place}'; start one with --control {name}"))
+                }
+                _ => Error::io("ask the machine at", &path, &e),
+            }
         })?;
         Ok(Connection { reader: BufReader::new(stream), name: name.to_owned() })
     }
@@ -79,9 +86,11 @@ fn with_whole_path(words: &[String]) -> Vec<String> {
         _ => return words,
     };
     if let Some(file) = words.get_mut(at)
-        && let Ok(whole) = std::path::absolute(Path::new(file))
+        && let (prefix, name) = drives::prefix_of(file)
+        && !name.is_empty()
+        && let Ok(whole) = std::path::absolute(Path::new(name))
     {
-        *file = whole.display().to_string();
+        *file = format!("{prefix}{}", whole.display());
     }
     words
 }

@@ -2,6 +2,7 @@
 
 use super::key_names;
 use crate::keys;
+use crate::storage::Role;
 use ring86_devices::Time;
 use ring86_devices::i8042::{Buttons, KeyCode};
 use std::path::PathBuf;
@@ -13,6 +14,16 @@ pub enum Drive {
     Floppy(usize),
     /// The CD drive.
     Cd,
+}
+
+impl Drive {
+    /// What images in it are opened for.
+    pub fn role(self) -> Role {
+        match self {
+            Drive::Floppy(_) => Role::Floppy,
+            Drive::Cd => Role::Cd,
+        }
+    }
 }
 
 /// One command. Times are nanoseconds of guest time.

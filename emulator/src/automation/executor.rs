@@ -2,9 +2,10 @@
 
 use super::command::{Command, Drive};
 use super::{png, screen};
+use crate::drives;
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::storage::{self, Access, Role};
+use crate::storage::{self, Access};
 use ring86_devices::Time;
 use ring86_devices::i8042::KeyCode;
 use std::collections::VecDeque;
@@ -142,8 +143,7 @@ impl Executor {
             Command::Screen => return Ok(Progress::Done(screen::text(machine))),
             Command::Eject(drive) => Self::change(machine, *drive, None)?,
             Command::Insert(drive, path) => {
-                let role = if *drive == Drive::Cd { Role::Cd } else { Role::Floppy };
-                let image = storage::open(path, role, &self.access)?.image;
+                let image = drives::open(path, drive.role(), &self.access)?.image;
                 Self::change(machine, *drive, Some(image))?;
             }
             Command::Timeout(span) => self.timeout = *span,

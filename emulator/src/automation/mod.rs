@@ -14,6 +14,7 @@ mod script;
 
 pub use key_names::key;
 
+use crate::drives::Drives;
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::scheduler::Waker;
@@ -42,12 +43,13 @@ pub struct Automation {
 }
 
 impl Automation {
-    /// Reads the script and checks it; nothing else happens yet.
+    /// Reads the script and checks it for a machine with `drives`; nothing else happens yet.
     ///
     /// # Errors
     /// One sentence with file, line and remedy.
-    pub fn new(options: &Options) -> Result<Self> {
-        let script = options.script.as_ref().map(|path| Script::load(path, options.access.clone())).transpose()?;
+    pub fn new(options: &Options, drives: &Drives) -> Result<Self> {
+        let load = |path: &PathBuf| Script::load(path, options.access.clone(), drives);
+        let script = options.script.as_ref().map(load).transpose()?;
         Ok(Automation { script, control: None })
     }
 

@@ -1,8 +1,9 @@
 //! `--script FILE`: commands from a file, with what their failure means for the run.
 
-use super::command::{self, Command};
+use super::command::{self, Command, Drive};
 use super::executor::{Executor, Failure, Progress};
 use super::screen;
+use crate::drives::{self, Drives};
 use crate::error::{Error, Result};
 use crate::logging::say;
 use crate::machine::Machine;
@@ -26,22 +27,23 @@ pub struct Script {
 }
 
 impl Script {
-    /// Reads and checks the script at `path`. Images that it inserts are opened with `access`.
+    /// Reads and checks the script at `path` for a machine with `drives`. Images that it inserts are opened with `access`.
     ///
     /// # Errors
     /// One sentence with file, line and remedy.
-    pub fn load(path: &Path, access: Access) -> Result<Self> {
-        let meta = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?;
+    pub fn load(path: &Path, access: Access, drives: &Drives) -> Result<Self> {
+        let refused = |e| Error::io("read", path, &e).of("--script");
+        let meta = std::fs::metadata(path).map_err(refused)?;
         if meta.len() > MAX_LEN {
             return Err(Error::new(format!("'{}' is larger than a script may be, 1 MiB", path.display())));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+        let bytes = std::fs::read(path).map_err(refused)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::new(format!("'{}' is no script: it is not UTF-8 text", path.display())))?;
-        Self::parse(&path.display().to_string(), &text, access)
+        Self::parse(&path.display().to_string(), &text, access, drives)
     }
 
-    fn parse(name: &str, text: &str, access: Access) -> Result<Self> {
+    fn parse(name: &str, text: &str, access: Access, drives: &Drives) -> Result<Self> {
         let mut commands: Vec<(usize, Command, String)> = Vec::new();
         for (line, text) in (1..).zip(text.lines()) {
             let wrong = |why: String| Error::new(format!("script '{name}', line {line}: {why}"));
@@ -50,6 +52,9 @@ impl Script {
                 return Err(wrong(format!(
                     "nothing can follow 'expect-exit' (line {exit}), since the machine is gone"
                 )));
+            }
+            if let Some(missing) = check_files(&command, drives).map_err(|e| wrong(e.to_string()))? {
+                say(format_args!("script '{name}', line {line}: {missing} so far"));
             }
             commands.push((line, command, text.trim().to_owned()));
         }
@@ -124,15 +129,47 @@ impl Script {
     }
 }
 
+/// Whether a machine with `drives` has the drive of `command`, and its file has a name that can be one. Returns what is
+/// missing that may still come before the command does.
+fn check_files(command: &Command, drives: &Drives) -> Result<Option<String>> {
+    if let Command::Insert(drive, _) | Command::Eject(drive) = command {
+        match drive {
+            Drive::Cd if !drives.cd.is_present() => return Err(Error::new(drives::NO_CD_DRIVE)),
+            Drive::Floppy(1) if drives.floppy_drives() < 2 => return Err(Error::new(drives::NO_DRIVE_B)),
+            _ => {}
+        }
+    }
+    Ok(match command {
+        Command::Insert(drive, path) => {
+            drives::check_name(path, drive.role())?;
+            let file = drives::file_of(path);
+            (!file.exists()).then(|| format!("there is no file '{}'", file.display()))
+        }
+        Command::Screenshot(path) => match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+                Some(format!("there is no folder '{}'", folder.display()))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn mistakes_name_their_line() {
-        let error = |text: &str| Script::parse("s", text, Access::default()).unwrap_err().to_string();
+        let drives = Drives::default();
+        let error = |text: &str| Script::parse("s", text, Access::default(), &drives).unwrap_err().to_string();
         assert_eq!(error("\n# x\nkye a\n"), "script 's', line 3: unknown command 'kye'; did you mean 'key'?");
         assert!(error("expect-exit 0\nquit\n").contains("line 2: nothing can follow"));
         assert!(error("# nothing\n").contains("has no commands"));
+        assert!(error("eject cd\n").contains("line 1: the machine has no CD drive"));
+        assert!(error("insert b x.img\n").contains("line 1: the machine has no drive B"));
+        assert!(error("insert a fat:x\n").contains("line 1: fat:x: "));
+        // What may come later is no mistake.
+        assert!(Script::parse("s", "insert a no/such/x.img\n", Access::default(), &drives).is_ok());
     }
 }

@@ -259,7 +259,7 @@ impl Request<'_> {
     fn linux_kernel(&self) -> Result<PathBuf> {
         match self.kernel {
             Some(path) => {
-                let bytes = session::read_file(path)?;
+                let bytes = session::read_file(path).map_err(|e| e.of("--kernel"))?;
                 match image::recognise(&bytes, bytes.len() as u64) {
                     Some(Kind::Linux) => Ok(path.to_owned()),
                     _ => Err(Error::new(format!("--kernel '{}' is no Linux kernel", path.display()))),
@@ -329,7 +329,7 @@ impl Request<'_> {
     fn kernel(&self, path: &Path, bytes: &[u8]) -> Result<Vec<Start>> {
         self.no_arguments()?;
         let initrd = match self.initrd {
-            Some(path) => Some((path.display().to_string(), session::read_file(path)?)),
+            Some(path) => Some((path.display().to_string(), session::read_file(path).map_err(|e| e.of("--initrd"))?)),
             None => None,
         };
         let append = self.append.unwrap_or_default();

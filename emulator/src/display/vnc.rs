@@ -44,7 +44,7 @@ pub fn serve(address: &Address, waker: Waker) -> Result<Remote> {
     let password = match &address.password_file {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
+            let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, &e).of("--display"))?;
             let line = text.lines().next().unwrap_or("").to_owned();
             if line.is_empty() {
                 return Err(Error::new(format!("'{}': the first line is to be the password", path.display())));

@@ -174,7 +174,10 @@ impl Nat {
         let tcp = TcpFlows::new(of(Protocol::Tcp), &mut waiter)?;
         let udp = UdpFlows::new(of(Protocol::Udp), &mut waiter)?;
         let policy = Policy::new(options.allow, options.dns);
-        let tftp = options.tftp.as_deref().map(|folder| Tftp::new(folder).map_err(|e| Error::io("serve", folder, &e)));
+        let tftp = options
+            .tftp
+            .as_deref()
+            .map(|folder| Tftp::new(folder).map_err(|e| Error::io("serve", folder, &e).of("--net tftp")));
         Ok(Nat {
             stack: Stack::new(),
             policy,

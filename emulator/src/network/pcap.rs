@@ -27,7 +27,7 @@ impl Pcap {
     /// # Errors
     /// If the host refuses.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+        let file = File::create(path).map_err(|e| Error::io("create", path, &e).of("--net pcap"))?;
         let mut pcap = Pcap { path: path.to_owned(), file: Some(BufWriter::new(file)) };
         let mut header = Vec::with_capacity(24);
         header.extend(MAGIC.to_le_bytes());

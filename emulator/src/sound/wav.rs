@@ -47,7 +47,7 @@ impl Wav {
     /// # Errors
     /// If the host refuses.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+        let file = File::create(path).map_err(|e| Error::io("create", path, &e).of("--sound"))?;
         let mut wav = Wav { file: BufWriter::with_capacity(1 << 18, file), path: path.to_owned(), frames: 0, told: 0 };
         wav.file.write_all(&header(0)).map_err(|e| Error::io("write", path, &e))?;
         Ok(wav)

@@ -4,6 +4,7 @@
 //! image's own tables free, it would overwrite them, or look for room without end. So an image is refused whose counts
 //! do not cover its tables.
 
+use super::format::QCOW2_MAGIC;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -45,6 +46,9 @@ fn read_at(file: &mut File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
 pub fn check(file: &mut File) -> io::Result<()> {
     let len = file.seek(SeekFrom::End(0))?;
     let header = read_at(file, 0, 104.min(len))?;
+    if !header.starts_with(&QCOW2_MAGIC) {
+        return Err(bad("it is none, since it does not begin with 'QFI' and FBh; use raw:FILE for a raw image"));
+    }
     let field = |at: usize, size: usize| header.get(at..at + size).map(be).ok_or_else(|| bad("it is cut short"));
     let version = field(4, 4)?;
     let cluster_bits = u32::try_from(field(20, 4)?).map_err(io::Error::other)?;
