@@ -1,8 +1,8 @@
 //! Debian 12 for i386: installed on a disk that boots through GRUB to a login, fetches a package from a server on this
 //! host, and keeps what was written; and the installer's first screen, in text and in the graphical frame buffer.
 //!
-//! They take minutes, so they run when asked for, after `tools/guests debian debian-installer seabios`:
-//! `cargo test --release -p ring86 --test debian -- --ignored`.
+//! The installed system is made by `tools/guests debian`, which needs debootstrap and its time, so its test runs when asked
+//! for: `cargo test --release -p ring86 --test debian -- --ignored`.
 
 #[path = "support/folder.rs"]
 mod folder;
@@ -94,7 +94,7 @@ fn run(folder: &Folder, script: &str, args: &[&str]) -> Ended {
 }
 
 #[test]
-#[ignore = "minutes; see the head of this file"]
+#[ignore = "needs an installed system; see the head of this file"]
 fn an_installed_system_boots_fetches_a_package_and_keeps_it() {
     let Some(installed) = guest("debian.img") else { return };
     let folder = Folder::new("debian");
@@ -182,27 +182,23 @@ fn installer_in_graphics(name: &str, firmware: &[String]) {
 }
 
 #[test]
-#[ignore = "minutes; see the head of this file"]
 fn the_installer_in_text() {
     installer_in_text("installer-text", &[]);
 }
 
 #[test]
-#[ignore = "minutes; see the head of this file"]
 fn the_installer_in_graphics_on_seabios() {
     let Some(firmware) = seabios() else { return };
     installer_in_graphics("installer-graphics-seabios", &firmware);
 }
 
 #[test]
-#[ignore = "minutes; see the head of this file"]
 fn the_installer_in_text_on_seabios() {
     let Some(firmware) = seabios() else { return };
     installer_in_text("installer-text-seabios", &firmware);
 }
 
 #[test]
-#[ignore = "minutes; see the head of this file"]
 fn the_installer_in_graphics() {
     installer_in_graphics("installer-graphics", &[]);
 }

@@ -130,6 +130,7 @@ impl Scratch {
         match command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn() {
             Ok(child) => Some(child),
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "qemu-system-i386 is not installed");
                 eprintln!("skipped: qemu-system-i386 is not installed");
                 None
             }
@@ -841,6 +842,7 @@ fn start_with_monitor(scratch: &Scratch, arguments: &[String]) -> Option<std::pr
     match command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn() {
         Ok(child) => Some(child),
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "qemu-system-i386 is not installed");
             eprintln!("skipped: qemu-system-i386 is not installed");
             None
         }

@@ -36,8 +36,8 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
     config.reboot = false;
     let mut drives = DriveArgs::default();
     drives.insert_bare(&mut config, path, "", None, Entry::Real).map_err(|error| error.to_string())?;
-    // Two machines have the drives, each with its own writes.
-    let drives = drives.ephemeral().told();
+    // Two machines have the drives, each with its own writes. What is said of them is for a run.
+    let drives = drives.ephemeral();
     let make = move || {
         let mut config = config.clone();
         drives.insert(&mut config)?;

@@ -322,7 +322,7 @@ fn the_protected_mode_interface_moves_the_window_the_picture_and_the_palette() {
         d.report(dx)?;
         call_protected(d, 0, [0, 0, 0xffff])?;
         // Line 70, pixel 20 of lines of 2048 bytes: byte 143400, as DX:CX times four.
-        call_protected(d, 2, [0x80, (143_400 / 4) & 0xffff, 143_400 / 4 >> 16])?;
+        call_protected(d, 2, [0x80, (143_400 / 4) & 0xffff, (143_400 / 4) >> 16])?;
         call(d, [0x4f07, 1, 0, 0])?;
         d.report(cx)?;
         d.report(dx)?;
