@@ -97,6 +97,7 @@ const QEMU_DIFFERS: &[(&str, &str)] = &[
     ("text-02", "a ninth dot for characters B0h to BFh too"),
     ("text-03", "the same"),
     ("text-07", "the same, and no underline"),
+    ("text-200-lines", "lines are not doubled in text modes"),
     ("text-50-lines", "the ninth dot"),
     ("text-two-fonts", "the ninth dot"),
     ("text-cursor", "no blinking characters, the cursor at the host's pace"),

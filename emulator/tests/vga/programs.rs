@@ -25,6 +25,14 @@ pub const PICTURES: &[Picture] = &[
     ("text-02", |d| d.characters(0x02, 80, 0xb800)),
     ("text-03", |d| d.characters(0x03, 80, 0xb800)),
     ("text-07", |d| d.characters(0x07, 80, 0xb000)),
+    ("text-200-lines", |d| {
+        d.bios(0x1200, 0x30)?;
+        d.characters(0x03, 80, 0xb800)
+    }),
+    ("text-350-lines", |d| {
+        d.bios(0x1201, 0x30)?;
+        d.characters(0x03, 80, 0xb800)
+    }),
     ("text-50-lines", fifty_lines),
     ("text-8-dots", |d| {
         d.characters(0x03, 80, 0xb800)?;
@@ -43,6 +51,7 @@ pub const PICTURES: &[Picture] = &[
     ("vga-11", |d| d.planar(0x11, 80, 480)),
     ("vga-12", |d| d.planar(0x12, 80, 480)),
     ("vga-13", mode_13),
+    ("svga-6a", |d| d.planar(0x6a, 100, 600)),
     ("mode-x", mode_x),
     ("split-screen", split_screen),
     ("split-panning", split_panning),
