@@ -89,6 +89,19 @@ fn the_686_kernel_by_its_32_bit_entry() {
     assert!(text.contains("[mem 0x0000000000100000-0x0000000007ffffff] usable") && text.contains("Memory: "), "{text}");
 }
 
+/// The kernel finds `_32_`, calls our BIOS in 32-bit protected mode, and reads all configuration space by it.
+#[test]
+fn the_686_kernel_asks_the_pci_bios() {
+    let Some(mut machine) = boot("vmlinuz-686", Entry::Real, "pci=bios") else { return };
+    let said = |m: &mut Machine| m.serial_text().contains("pci 0000:00:02.0: [1234:1111]");
+    wait(&mut machine, "the display adapter in the list of PCI devices", 60, said);
+    let text = machine.serial_text();
+    assert!(text.contains("PCI: PCI BIOS revision 2.10 entry at 0xf"), "{text}");
+    for device in ["00.0: [8086:1237]", "01.0: [8086:7000]", "01.1: BAR 4 [io  0xc000-0xc00f]"] {
+        assert!(text.contains(device), "{device}: {text}");
+    }
+}
+
 #[test]
 fn the_686_kernel_without_the_apics() {
     let Some(mut machine) = boot("vmlinuz-686", Entry::Real, "noapic nolapic") else { return };
