@@ -135,15 +135,16 @@ fn report_failure(path: &Path, error: &std::io::Error) -> String {
     format!("--report: cannot write '{}': {why}", path.display())
 }
 
-/// Makes a report's folder, and begins the file of JSON lines in it, so that a place that cannot be written is known before
-/// the suites run. Until the report is there, the file says that it is none.
+/// Makes a report's folder, and looks whether the file of JSON lines in it can be written, so that a place where it cannot is
+/// known before the suites run. A report that is there stays until the new one comes.
 ///
 /// # Errors
 /// One sentence.
 pub fn prepare_folder(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| report_failure(folder, &error))?;
     let path = folder.join(LINES);
-    std::fs::write(&path, "").map_err(|error| report_failure(&path, &error))
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+    file.map(drop).map_err(|error| report_failure(&path, &error))
 }
 
 /// Fills a folder, which is made if need be: JSON lines, JUnit's XML, the summary, and the coverage matrix as text
@@ -182,6 +183,17 @@ mod tests {
         results.tests.push(bad);
         results.tests.push(Test::new("vectors", "single", "left out", Status::Skip, "because"));
         results
+    }
+
+    #[test]
+    fn a_report_stays_until_the_new_one_comes() {
+        let folder = std::env::temp_dir().join(format!("ring86-report-{}", std::process::id()));
+        prepare_folder(&folder).expect("a place that can be written");
+        write_folder(&sample(), &folder).expect("a place that can be written");
+        prepare_folder(&folder).expect("the same again");
+        let text = std::fs::read_to_string(folder.join(LINES)).expect("the report");
+        drop(std::fs::remove_dir_all(&folder));
+        assert_eq!(Results::parse("x", &text).expect("a whole report"), sample());
     }
 
     #[test]
