@@ -25,6 +25,11 @@ pub enum Kind {
     Faulting,
 }
 
+/// The name of an iced code by number.
+pub fn code_name(code: u16) -> String {
+    Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |code| format!("{code:?}"))
+}
+
 /// A row of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {

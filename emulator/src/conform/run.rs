@@ -1,7 +1,7 @@
 //! The native differential: encodings and states through the host CPU, or another judge, and through Ring86, on every
 //! core.
 
-use super::coverage::{Cell, Key, describe_mask, kind_of};
+use super::coverage::{Cell, Key, code_name, describe_mask, kind_of};
 use super::generate::Encoding;
 use super::judge::{self, Judge};
 use super::layout::{ENVIRONMENTS, Environment, NO_EXCEPTION, arena_pattern, field, get32};
@@ -142,7 +142,7 @@ impl Outcome {
     pub fn add_to(self, results: &mut Results, engine: &str) {
         let (judge, title) = (self.judge.name(), self.judge.title());
         for ((environment, code), form) in self.forms {
-            let code = name(code);
+            let code = code_name(code);
             let (cases, failed) = form.sums();
             let mut test = Test::of_cases(judge, engine, format!("{} {code}", environment.name()), cases, failed);
             // The host is never lost but by a fault of ours. Unicorn gives up by itself, and another batch has to judge.
@@ -224,7 +224,7 @@ fn items(plan: &Plan) -> Vec<Item> {
                 if Code::try_from(usize::from(*code)).is_ok_and(|code| plan.judge.not_asked(code).is_some()) {
                     continue;
                 }
-                let name = name(*code).to_lowercase();
+                let name = code_name(*code).to_lowercase();
                 if plan.filter.as_ref().is_none_or(|filter| filter.split(',').any(|part| name.contains(part))) {
                     items.push(Item { environment, code: *code, forms: forms.clone() });
                 }
@@ -232,11 +232,6 @@ fn items(plan: &Plan) -> Vec<Item> {
         }
     }
     items
-}
-
-/// The name of an iced code by number.
-fn name(code: u16) -> String {
-    Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |code| format!("{code:?}"))
 }
 
 /// Runs a plan. The error says why the judge is absent.
@@ -429,7 +424,7 @@ impl<'a> Bench<'a> {
                 .unwrap_or(as_found)
         };
         let smallest = Reproducer { line: format!("{}{}", self.plan.judge.mark(), smallest.line), ..smallest };
-        (self.progress)(&format!("difference in {} {}:\n{}", form.0.name(), name(form.1), smallest.text));
+        (self.progress)(&format!("difference in {} {}:\n{}", form.0.name(), code_name(form.1), smallest.text));
         self.outcome.forms.entry(form).or_default().smallest = Some(smallest);
     }
 }

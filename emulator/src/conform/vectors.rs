@@ -1,6 +1,6 @@
 //! Runs recorded tests: one instruction from a state captured on a real chip to the state the chip left.
 
-use super::coverage::{Cell, Key, describe_mask, kind_of_instruction};
+use super::coverage::{Cell, Key, code_name, describe_mask, kind_of_instruction};
 use super::masks::{Mask, NOTHING_LEFT_OUT};
 use super::moo::{self, Registers, Test};
 use super::results::{self, Reproducer, Results};
@@ -80,9 +80,8 @@ impl Outcome {
             test.reproducer = file.first;
             results.tests.push(test);
             for (code, counts) in file.cells {
-                let code =
-                    iced_x86::Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |c| format!("{c:?}"));
-                let key = Key { code, mode: 16, judge: "vectors".to_owned(), engine: engine.to_owned() };
+                let key =
+                    Key { code: code_name(code), mode: 16, judge: "vectors".to_owned(), engine: engine.to_owned() };
                 results.cells.entry(key).or_default().add(&Cell { counts, masks: file.masks.clone() });
             }
         }

@@ -10,14 +10,14 @@ mod rules;
 mod smaller;
 
 use super::command::Context;
-use super::coverage::{Cell, Key, kind_of_instruction};
+use super::coverage::{Cell, Key, code_name, kind_of_instruction};
 use super::plant::{Plant, flags};
 use super::results::{Reproducer, Results, Status, Test};
 use super::shard::spread;
 use crate::config::Engine;
 use forms::Forms;
 use generate::{Case, Expect, FAMILIES, Family, case};
-use iced_x86::{Code, Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use machine::{Bench, NO_EXCEPTION, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -69,22 +69,16 @@ pub fn run(
         let parts = parts.into_iter().collect::<Result<Vec<(u64, u64, _, Cells)>, String>>()?;
         let (done, failed) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
         let mut test = Test::of_cases("tiers", context.engine_name, name, done, failed);
-        let mut cells = Cells::new();
-        for (key, counts) in parts.iter().flat_map(|part| &part.3) {
-            for (sum, count) in cells.entry(*key).or_default().iter_mut().zip(counts) {
-                *sum = (sum.0 + count.0, sum.1 + count.1);
-            }
+        for ((code, mode), counts) in parts.iter().flat_map(|part| &part.3) {
+            let engine = context.engine_name.to_owned();
+            let key = Key { code: code_name(*code), mode: *mode, judge: "tiers".to_owned(), engine };
+            results.cells.entry(key).or_default().add(&Cell { counts: *counts, masks: String::new() });
         }
         test.reproducer = parts.into_iter().filter_map(|part| part.2).min_by_key(|first| first.0).map(|first| first.1);
         if failed > 0 {
             test.detail = format!("{failed} of {done} cases differ from the interpreter or from the manual");
         }
         results.tests.push(test);
-        for ((code, mode), counts) in cells {
-            let code = Code::try_from(usize::from(code)).map_or_else(|_| code.to_string(), |code| format!("{code:?}"));
-            let key = Key { code, mode, judge: "tiers".to_owned(), engine: context.engine_name.to_owned() };
-            results.cells.entry(key).or_default().add(&Cell { counts, masks: String::new() });
-        }
     }
     Ok(())
 }
