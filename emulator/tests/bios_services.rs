@@ -518,6 +518,17 @@ fn disk_and_cd(config: &mut MachineConfig, image: &[u8]) {
 
 /// Rows call int 13h with a packet at 6740h.
 const PACKET: u32 = 0x6740;
+/// El Torito's specification packet for the image on the CD, as a floppy in drive A.
+const A_FLOPPY: &[(u32, u16)] = &[
+    (PACKET, 0x0213),
+    (PACKET + 2, 0x0100),
+    (PACKET + 4, 20),
+    (PACKET + 6, 0),
+    (PACKET + 8, 0),
+    (PACKET + 10, 0),
+    (PACKET + 12, 0),
+    (PACKET + 14, 1),
+];
 
 #[test]
 fn disks_and_cds() {
@@ -578,19 +589,7 @@ fn disks_and_cds() {
             look: &[0x4008, 0x4026, 0x4028, 0x402e, 0x4030],
             ..disk("4Dh: the catalogue", 0x4d00, 0xe0, "0000 0000 0000 00E0 0 0001 AA55 0288 0001 0014")
         },
-        Row {
-            poke: &[
-                (PACKET, 0x0213),
-                (PACKET + 2, 0x0100),
-                (PACKET + 4, 20),
-                (PACKET + 6, 0),
-                (PACKET + 8, 0),
-                (PACKET + 10, 0),
-                (PACKET + 12, 0),
-                (PACKET + 14, 1),
-            ],
-            ..disk("4Ah: drive A is the CD's", 0x4a00, 0, "0000 0000 0000 0000 0")
-        },
+        Row { poke: A_FLOPPY, ..disk("4Ah: drive A is the CD's", 0x4a00, 0, "0000 0000 0000 0000 0") },
         Row {
             look: &[0x6804],
             // The image's second block, at cylinder 0, head 0, sector 5.
@@ -633,17 +632,7 @@ fn an_image_on_a_cd_is_started() {
     };
     emit(&mut image).expect("the program assembles");
     let image = image.assemble(0x7c00).expect("the program assembles");
-    let packet: &[(u32, u16)] = &[
-        (PACKET, 0x0213),
-        (PACKET + 2, 0x0100),
-        (PACKET + 4, 20),
-        (PACKET + 6, 0),
-        (PACKET + 8, 0),
-        (PACKET + 10, 0),
-        (PACKET + 12, 0),
-        (PACKET + 14, 1),
-    ];
-    let mut rows = [Row { poke: packet, ..row("4Ch", 0x13, [0x4c00, 0, 0, 0, PACKET, 0], "") }];
+    let mut rows = [Row { poke: A_FLOPPY, ..row("4Ch", 0x13, [0x4c00, 0, 0, 0, PACKET, 0], "") }];
     rows[0].answer = ".... .... .... .... .";
     let floppy = program(&rows, false).and_then(|program| floppy(&program)).expect("the program assembles");
     let mut config = config(floppy);

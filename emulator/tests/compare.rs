@@ -1,39 +1,31 @@
 //! The overhead report of a program of Linux: the same results under compiled code and on this host.
 
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "support/guest.rs"]
 mod guest;
 #[path = "support/linux_program.rs"]
 mod linux_program;
 
+use folder::{Folder, ring86};
 use guest::guest;
 use linux_program::linux_program;
 use std::fs;
-use std::process::{Command, Stdio};
 
 #[test]
 fn a_program_is_timed_under_compiled_code_and_on_the_host() {
     let (Some(kernel), Some(_)) = (guest("vmlinuz-686"), guest("initrd-busybox.cpio.gz")) else { return };
-    let guests = kernel.parent().expect("a folder of guests").to_owned();
-    let folder = std::env::temp_dir().join(format!("ring86-compare-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a temporary folder can be made");
-    let (program, json) = (folder.join("program"), folder.join("out.json"));
-    fs::write(&program, linux_program()).expect("a temporary file can be written");
+    let guests = kernel.parent().expect("a folder of guests");
+    let folder = Folder::new("compare-program");
+    let program = folder.file("program", linux_program());
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&program, mode).expect("a program of our own");
-    let output = Command::new(env!("CARGO_BIN_EXE_ring86"))
-        .arg("compare")
-        .arg(&program)
-        .args(["--runs", "1", "--runner", "translator,translator-table,native", "--guests"])
-        .arg(&guests)
-        .arg("--json")
-        .arg(&json)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts");
-    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let report = fs::read_to_string(&json).unwrap_or_default();
-    drop(fs::remove_dir_all(&folder));
-    assert_eq!(output.status.code(), Some(0), "{table}{errors}");
+    let guests = guests.display().to_string();
+    let runners = "translator,translator-table,native";
+    let args = ["compare", &program, "--runs", "1", "--runner", runners, "--guests", &guests, "--json", "out.json"];
+    let ended = ring86(&folder.0, &args);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    let report = String::from_utf8(folder.read("out.json")).expect("text");
     let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
     let runners = report["runners"].as_array().expect("runners");
     let names: Vec<_> = runners.iter().filter_map(|runner| runner["id"].as_str()).collect();
