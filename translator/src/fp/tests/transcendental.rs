@@ -150,3 +150,20 @@ fn logarithm() {
 fn logarithm_near_one() {
     judge("fyl2xp1", native::fyl2xp1, |r| (small(r, 0x3ffd), ordinary(r)), |a, b, c| one(x87::fyl2xp1(a, b, c)));
 }
+
+/// Where the logarithm is a whole number the product is as exact as it can be, up to the last number before infinity.
+#[test]
+fn whole_logarithms() {
+    let whole = |r: &mut Random| {
+        let bits = 1 + r.below(63) as u16;
+        F80::new([0x3fff + bits - 1, 0xbffe][r.below(2) as usize], u64::MAX << (64 - bits))
+    };
+    let factor = |r: &mut Random| {
+        let ends = [(0x7ffe, u64::MAX), (1, 1 << 63), (0, 1), (0x3fff, 1 << 63)];
+        match ends.get(r.below(6) as usize) {
+            Some((exponent, mantissa)) => F80::new(exponent | (r.below(2) as u16) << 15, *mantissa),
+            None => ordinary(r),
+        }
+    };
+    judge("fyl2xp1", native::fyl2xp1, |r| (whole(r), factor(r)), |a, b, c| one(x87::fyl2xp1(a, b, c)));
+}

@@ -258,6 +258,18 @@ fn log2_of_ratio(n: Wide, d: Wide) -> Wide {
     s.mul(slope).mul(Wide::LOG2_E).scaled(1)
 }
 
+/// The product of `factor` and a logarithm that is the whole number `exp`.
+fn deliver_whole(sign: bool, exp: i32, factor: Finite, c: Control) -> Outcome<F80> {
+    let product = u128::from(factor.sig) * u128::from(exp.unsigned_abs());
+    let shift = product.leading_zeros();
+    let product = product << shift;
+    let exp = factor.exp + 64 - shift as i32;
+    let mut out = round_pack_full(sign, exp, (product >> 64) as u64, product as u64, c);
+    // The processors call the logarithm of a power of two inexact as well.
+    out.status |= flag::PE | if out.value.exponent() == 0 { flag::UE } else { 0 };
+    out
+}
+
 /// FYL2X: `st1 * log2(st0)`.
 pub fn fyl2x(st0: F80, st1: F80, c: Control) -> Outcome<F80> {
     let (x, y) = (st0, st1);
@@ -292,14 +304,7 @@ pub fn fyl2x(st0: F80, st1: F80, c: Control) -> Outcome<F80> {
         }
         let factor = Finite::new(y);
         if n.sig == 1 << 63 {
-            let product = u128::from(factor.sig) * u128::from(exp.unsigned_abs());
-            let shift = product.leading_zeros();
-            let product = product << shift;
-            let exp = factor.exp + 64 - shift as i32;
-            let mut out = round_pack_full(sign, exp, (product >> 64) as u64, product as u64, c);
-            // The processors call the logarithm of a power of two inexact as well.
-            out.status |= flag::PE | if out.value.exponent() == 0 { flag::UE } else { 0 };
-            return out;
+            return deliver_whole(sign, exp, factor, c);
         }
         let (_, logarithm) = log2(exp, u128::from(n.sig) << 64);
         deliver(sign, logarithm.mul(Wide::from_finite(factor)), c)
@@ -328,6 +333,7 @@ pub fn fyl2xp1(st0: F80, st1: F80, c: Control) -> Outcome<F80> {
             return Outcome::done(x, flag::PE);
         }
         let w = Wide::from_finite(Finite::new(x));
+        let factor = Finite::new(y);
         let two = Wide::ONE.scaled(1);
         let logarithm = if w.exp < -2 {
             // (1 + x) = (1 + s) / (1 - s) for s = x / (2 + x).
@@ -335,11 +341,10 @@ pub fn fyl2xp1(st0: F80, st1: F80, c: Control) -> Outcome<F80> {
         } else {
             let sum = if x.sign() { Wide::ONE.sub(w) } else { Wide::ONE.add(w) };
             if sum.sig == 1 << 127 {
-                Wide::from_fixed(u128::from(sum.exp.unsigned_abs()), 0)
-            } else {
-                log2(sum.exp, sum.sig).1
+                return deliver_whole(sign, sum.exp, factor, c);
             }
+            log2(sum.exp, sum.sig).1
         };
-        deliver(sign, logarithm.mul(Wide::from_finite(Finite::new(y))), c)
+        deliver(sign, logarithm.mul(Wide::from_finite(factor)), c)
     })
 }
