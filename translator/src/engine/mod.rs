@@ -125,6 +125,8 @@ pub struct TierStats {
     pub compile_ns: u64,
     /// Plans that were void when they came back, or could not be compiled.
     pub void: u64,
+    /// Those of them that the code generator did not take: a fault of this program.
+    pub refused: u64,
     /// Regions dropped because their code changed or an optimised one took their place.
     pub dropped: u64,
     /// Instructions whose regions were compiled anew because their accesses missed too often.

@@ -114,6 +114,7 @@ impl Cpu {
             }
             Err(why) => {
                 e.stats.void += 1;
+                e.stats.refused += 1;
                 log::warn!("a region was not compiled: {why}");
                 return;
             }

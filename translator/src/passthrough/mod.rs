@@ -226,12 +226,13 @@ fn classify(ins: &Instruction) -> Option<(Kind, Shape)> {
 }
 
 /// What `ins` needs in a batch; `None` if it is not for one: on other hosts, in a mode where it would fault, and where
-/// the host's result or its effect on the state may differ from the interpreter's.
+/// the host's result or its effect on the state may differ from the interpreter's. The 8086 here has no coprocessor, and
+/// bytes of its own meaning where later processors have prefixes.
 ///
 /// MMX instructions, FNSTSW, FNSTCW and FLDCW are for batches of [`Home::Host`] alone: with the x87 unit in the state they
 /// are a few loads and stores.
 pub fn shape(ins: &Instruction, model: Model, mode: u32, home: Home) -> Option<Shape> {
-    if !cfg!(target_arch = "x86_64") || !lift::supported(model, ins) {
+    if !cfg!(target_arch = "x86_64") || model == Model::I8086 || !lift::supported(model, ins) {
         return None;
     }
     let (kind, shape) = classify(ins)?;
