@@ -4,7 +4,7 @@
 use super::generate::Encoding;
 use super::layout::NO_EXCEPTION;
 use super::masks::{self, Mask};
-use super::results::Results;
+use super::results::{Reproducer, Results};
 use iced_x86::{Code, Instruction, OpKind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,6 +50,8 @@ pub struct Cell {
     pub counts: [(u64, u64); 4],
     /// What the comparison left out.
     pub masks: String,
+    /// A failing case of each [`Kind`], where the suite's tests are not the instruction forms themselves.
+    pub reproducers: [Option<Reproducer>; 4],
 }
 
 impl Cell {
@@ -61,6 +63,11 @@ impl Cell {
         }
         if self.masks.is_empty() {
             self.masks.clone_from(&other.masks);
+        }
+        for (mine, theirs) in self.reproducers.iter_mut().zip(&other.reproducers) {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
         }
     }
 }

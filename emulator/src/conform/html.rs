@@ -1,9 +1,10 @@
 //! The coverage matrix as one page without scripts or outside parts: a row for each instruction form, a cell for each
-//! mode, kind of operand, judge and engine; red cells lead to a reproducer below.
+//! mode, kind of operand, judge and engine; red cells lead to a reproducer below, each to its own where the
+//! suite keeps one.
 
 use super::coverage::{Cell, KINDS, not_asked};
 use super::output::escape;
-use super::results::Results;
+use super::results::{Reproducer, Results};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -93,16 +94,19 @@ fn matrix(
                 continue;
             };
             masks.insert(cell.masks.as_str());
-            let anchor = anchors.get(&((*code).to_owned(), column.clone()));
-            for (cases, failed) in cell.counts {
-                let _ = match (cases, failed, anchor) {
-                    (0, 0, _) => write!(text, "<td class=\"none\">0</td>"),
-                    (_, 0, _) => write!(text, "<td class=\"good\">{cases}</td>"),
-                    (_, _, Some(at)) => {
-                        write!(text, "<td class=\"bad\"><a href=\"#f{at}\">{failed} of {cases}</a></td>")
+            let of_test = anchors.get(&((*code).to_owned(), column.clone()));
+            for (kind, (cases, failed)) in cell.counts.into_iter().enumerate() {
+                let _ = match (cases, failed) {
+                    (0, 0) => write!(text, "<td class=\"none\">0</td>"),
+                    (_, 0) => write!(text, "<td class=\"good\">{cases}</td>"),
+                    _ => {
+                        let anchor = match (&cell.reproducers[kind], of_test) {
+                            (Some(_), _) => own_anchor(code, column, kind),
+                            (None, Some(at)) => format!("f{at}"),
+                            (None, None) => "failures".to_owned(),
+                        };
+                        write!(text, "<td class=\"bad\"><a href=\"#{anchor}\">{failed} of {cases}</a></td>")
                     }
-                    // Files of vectors hold several forms: the list below names the file.
-                    _ => write!(text, "<td class=\"bad\"><a href=\"#failures\">{failed} of {cases}</a></td>"),
                 };
             }
         }
@@ -110,6 +114,11 @@ fn matrix(
         let _ = writeln!(text, "<td class=\"text\">{}</td></tr>", escape(&masks.join("; ")));
     }
     text.push_str("</tbody></table>\n");
+}
+
+/// The anchor of a cell's own reproducer.
+fn own_anchor(code: &str, (judge, engine, mode): &Column, kind: usize) -> String {
+    escape(&format!("{judge}-{engine}-{mode}-{code}-{kind}"))
 }
 
 fn left_out(text: &mut String) {
@@ -137,12 +146,24 @@ fn failures(text: &mut String, results: &Results) {
             escape(&test.detail).replace('\n', "<br>")
         );
         if let Some(reproducer) = &test.reproducer {
-            let _ = write!(
+            show(text, reproducer);
+        }
+    }
+    for (key, cell) in &results.cells {
+        let column = (key.judge.clone(), key.engine.clone(), key.mode);
+        for (kind, found) in cell.reproducers.iter().enumerate() {
+            let Some(found) = found else { continue };
+            let _ = writeln!(
                 text,
-                "<pre>{}</pre>\n<pre>ring86 conform replay '{}'</pre>\n",
-                escape(&reproducer.text),
-                escape(&reproducer.line)
+                "<h3 id=\"{}\">{} {}, {}-bit, {} ({})</h3>",
+                own_anchor(&key.code, &column, kind),
+                escape(&key.judge),
+                escape(&key.code),
+                key.mode,
+                KINDS[kind],
+                escape(&key.engine)
             );
+            show(text, found);
         }
     }
     if none {
@@ -150,10 +171,19 @@ fn failures(text: &mut String, results: &Results) {
     }
 }
 
+fn show(text: &mut String, reproducer: &Reproducer) {
+    let _ = write!(
+        text,
+        "<pre>{}</pre>\n<pre>ring86 conform replay '{}'</pre>\n",
+        escape(&reproducer.text),
+        escape(&reproducer.line)
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::coverage::Key;
-    use super::super::results::{Asked, Reproducer, Test};
+    use super::super::results::{Asked, Test};
     use super::super::shard::Shard;
     use super::*;
 
@@ -166,10 +196,18 @@ mod tests {
         let key =
             Key { code: "Add_rm16_r16".to_owned(), mode: 16, judge: "native".to_owned(), engine: "single".to_owned() };
         let counts = [(5, 2), (4, 0), (0, 0), (0, 0)];
-        results.cells.insert(key, Cell { counts, masks: "AF".to_owned() });
+        results.cells.insert(key, Cell { counts, masks: "AF".to_owned(), ..Cell::default() });
+        // A file of vectors is of several forms, so its cells have their own.
+        let key = Key { judge: "vectors".to_owned(), ..results.cells.keys().next().unwrap().clone() };
+        let own = Reproducer { line: "vectors=01 test=7".to_owned(), text: "of its own".to_owned() };
+        let reproducers = [None, Some(own), None, None];
+        results.cells.insert(key, Cell { counts: [(1, 0), (3, 1), (0, 0), (0, 0)], reproducers, ..Cell::default() });
         let page = page(&results);
         assert!(page.contains("<td class=\"bad\"><a href=\"#f0\">2 of 5</a></td><td class=\"good\">4</td>"), "{page}");
         assert!(page.contains("<h3 id=\"f0\">") && page.contains("before &lt;state&gt;"), "{page}");
+        let own = "vectors-single-16-Add_rm16_r16-1";
+        assert!(page.contains(&format!("<a href=\"#{own}\">1 of 3</a>")) && page.contains(&format!("id=\"{own}\"")));
+        assert!(page.contains("ring86 conform replay 'vectors=01 test=7'"), "{page}");
         // Whoever reads on the first screen that something failed gets to it from there, and both rows of the head stay.
         assert!(page.contains("<a href=\"#failures\">") && page.contains("<h2 id=\"failures\">"), "{page}");
         assert!(page.contains("thead{position:sticky") && page.matches("<thead>").count() == 1);

@@ -1,6 +1,7 @@
 //! Reader for MOO files, the format of the SingleStepTests sets: chunks of a 4-byte tag, a u32 length and a payload,
 //! little-endian; see the format's own specification, version 1.1. Bus cycles and prefetch queues are skipped.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -239,6 +240,13 @@ pub fn parse(bytes: &[u8]) -> Result<File, String> {
     if file.tests.len() != count as usize {
         return Err(format!("the file is truncated: {} of {count} tests", file.tests.len()));
     }
+    // A number is what a test is asked for by. Files recorded on the 8086 have zeros in its place.
+    let numbers: BTreeSet<u32> = file.tests.iter().map(|test| test.index).collect();
+    if numbers.len() < file.tests.len() {
+        for (test, number) in file.tests.iter_mut().zip(0..) {
+            test.index = number;
+        }
+    }
     Ok(file)
 }
 
@@ -317,6 +325,16 @@ mod tests {
         assert_eq!((test.initial.flags, test.last.flags, test.last.ip), (0xF002, 0xF002, 1));
         assert_eq!(test.initial_memory, [(0x1234, 0x90)]);
         assert_eq!(test.exception, Some(Exception { vector: 6, flags_address: 0x5678 }));
+    }
+
+    #[test]
+    fn tests_that_share_a_number_are_counted() {
+        let mut bytes = sample(b"8086", chunk(b"REGS", &[0, 0]));
+        let test = bytes.windows(4).position(|tag| tag == b"TEST").unwrap();
+        bytes.extend_from_within(test..);
+        bytes[12] = 2;
+        let numbers: Vec<u32> = parse(&bytes).unwrap().tests.iter().map(|test| test.index).collect();
+        assert_eq!(numbers, [0, 1]);
     }
 
     #[test]

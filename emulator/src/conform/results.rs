@@ -169,12 +169,7 @@ impl Results {
         ];
         lines.extend(self.tests.iter().map(|test| json_test(test).to_string()));
         for (key, cell) in &self.cells {
-            let counts = |which: fn(&(u64, u64)) -> u64| cell.counts.iter().map(which).collect::<Vec<_>>();
-            let line = json!({
-                "type": "coverage", "judge": key.judge, "engine": key.engine, "code": key.code, "mode": key.mode,
-                "cases": counts(|c| c.0), "failed": counts(|c| c.1), "masks": cell.masks,
-            });
-            lines.push(line.to_string());
+            lines.push(json_cell(key, cell).to_string());
         }
         lines.push(end_of(self, &self.seconds.into()).to_string());
         lines
@@ -264,6 +259,23 @@ pub fn json_test(test: &Test) -> Value {
     })
 }
 
+/// A cell of the coverage matrix as JSON.
+fn json_cell(key: &Key, cell: &Cell) -> Value {
+    let counts = |which: fn(&(u64, u64)) -> u64| cell.counts.iter().map(which).collect::<Vec<_>>();
+    let mut line = json!({
+        "type": "coverage", "judge": key.judge, "engine": key.engine, "code": key.code, "mode": key.mode,
+        "cases": counts(|c| c.0), "failed": counts(|c| c.1), "masks": cell.masks,
+    });
+    if cell.reproducers.iter().any(Option::is_some) {
+        let each = |which: fn(&Reproducer) -> &str| {
+            cell.reproducers.iter().map(|found| found.as_ref().map(which).into()).collect::<Vec<Value>>()
+        };
+        line["replay"] = each(|found| &found.line).into();
+        line["case"] = each(|found| &found.text).into();
+    }
+    line
+}
+
 fn read_test(value: &Value) -> Option<Test> {
     let text = |key: &str| value[key].as_str().map(str::to_owned);
     Some(Test {
@@ -290,6 +302,8 @@ fn read_cell(value: &Value) -> Option<(Key, Cell)> {
     let mut cell = Cell { masks: text("masks")?, ..Cell::default() };
     for index in 0..KINDS.len() {
         cell.counts[index] = (value["cases"][index].as_u64()?, value["failed"][index].as_u64()?);
+        let text = |key: &str| value[key][index].as_str().map(str::to_owned);
+        cell.reproducers[index] = text("replay").zip(text("case")).map(|(line, text)| Reproducer { line, text });
     }
     Some((key, cell))
 }

@@ -162,7 +162,11 @@ impl Outcome {
             results.tests.push(test);
             let mode = environment.bits() as u8;
             let key = Key { code, mode, judge: judge.to_owned(), engine: engine.to_owned() };
-            results.cells.entry(key).or_default().add(&Cell { counts: form.counts, masks: form.masks });
+            results.cells.entry(key).or_default().add(&Cell {
+                counts: form.counts,
+                masks: form.masks,
+                ..Cell::default()
+            });
         }
     }
 }

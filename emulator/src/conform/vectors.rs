@@ -40,10 +40,8 @@ pub struct FileOutcome {
     pub skipped: BTreeMap<&'static str, u64>,
     /// One line for each of the first differences.
     pub lines: Vec<String>,
-    /// Cases and differences by iced code and kind of operand.
-    cells: BTreeMap<u16, [(u64, u64); 4]>,
-    /// What the suite's own mask leaves out.
-    masks: String,
+    /// By iced code.
+    cells: BTreeMap<u16, Cell>,
     /// The first difference.
     first: Option<Reproducer>,
 }
@@ -79,10 +77,10 @@ impl Outcome {
             test.detail = skipped.chain(file.lines).collect::<Vec<_>>().join("\n");
             test.reproducer = file.first;
             results.tests.push(test);
-            for (code, counts) in file.cells {
+            for (code, cell) in file.cells {
                 let key =
                     Key { code: code_name(code), mode: 16, judge: "vectors".to_owned(), engine: engine.to_owned() };
-                results.cells.entry(key).or_default().add(&Cell { counts, masks: file.masks.clone() });
+                results.cells.entry(key).or_default().add(&cell);
             }
         }
     }
@@ -237,6 +235,7 @@ struct Bench {
     memory: Arc<Memory>,
     /// What the last test left: addresses to clear.
     dirty: Vec<u32>,
+    refused: u64,
 }
 
 /// What the CPU under test left.
@@ -252,7 +251,7 @@ impl Bench {
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
         let mut cpu = Cpu::new(model, memory.clone(), pins);
         engine.apply(&mut cpu).map_err(|e| e.to_string())?;
-        Ok(Bench { cpu, memory, dirty: Vec::new() })
+        Ok(Bench { cpu, memory, dirty: Vec::new(), refused: 0 })
     }
 
     fn file(&mut self, path: &Path, plan: &Plan, model: Model, masks: &Masks) -> Result<FileOutcome, String> {
@@ -269,7 +268,7 @@ impl Bench {
         }
         let eflags = file.mask.map_or(u32::MAX, |mask| mask.flags) & defined;
         let masks = describe_mask(&Mask { eflags, ..NOTHING_LEFT_OUT });
-        let mut outcome = FileOutcome { name, masks, ..FileOutcome::default() };
+        let mut outcome = FileOutcome { name, ..FileOutcome::default() };
         let wrong = IDIV_FLAGS.iter().find(|(of, _)| model == Model::I286 && *of == stem).map_or(&[][..], |w| w.1);
         for test in file.tests.iter().filter(|test| plan.only.is_none_or(|only| only == test.index)) {
             if wrong.contains(&test.index) {
@@ -285,9 +284,18 @@ impl Bench {
             if !matches!(verdict, Verdict::Skipped(_)) {
                 let instruction = Decoder::new(16, &test.bytes, DecoderOptions::NO_INVALID_CHECK).decode();
                 let kind = kind_of_instruction(&instruction, test.exception.is_some()) as usize;
-                let count = &mut outcome.cells.entry(instruction.code() as u16).or_default()[kind];
-                count.0 += 1;
-                count.1 += u64::from(matches!(verdict, Verdict::Different(_)));
+                let cell = outcome.cells.entry(instruction.code() as u16);
+                let cell = cell.or_insert_with(|| Cell { masks: masks.clone(), ..Cell::default() });
+                cell.counts[kind].0 += 1;
+                if let Verdict::Different(differences) = &verdict {
+                    cell.counts[kind].1 += 1;
+                    let reproducer = cell.reproducers[kind].get_or_insert_with(|| Reproducer {
+                        line: format!("vectors={} test={} cpu={model}", path.display(), test.index),
+                        text: explain(test, &self.left(false).registers, differences),
+                    });
+                    // The file's first difference is the first of its cell, too.
+                    outcome.first.get_or_insert_with(|| reproducer.clone());
+                }
             }
             match verdict {
                 Verdict::Same => outcome.tests += 1,
@@ -296,16 +304,16 @@ impl Bench {
                     outcome.tests += 1;
                     outcome.failed += 1;
                     let bytes: String = test.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                    if outcome.first.is_none() {
-                        let line = format!("vectors={} test={} cpu={model}", path.display(), test.index);
-                        let text = explain(test, &self.left(false).registers, &text);
-                        outcome.first = Some(Reproducer { line, text });
-                    }
                     if outcome.lines.len() < plan.lines_per_file {
                         outcome.lines.push(format!("{} #{} {bytes} | {} |{text}", outcome.name, test.index, test.name));
                     }
                 }
             }
+        }
+        let refused = self.refused();
+        if refused > 0 {
+            outcome.failed += 1;
+            outcome.lines.push(format!("{} | {refused} pieces of code could not be compiled", outcome.name));
         }
         self.clear();
         if let Some(address) = self.stray() {
@@ -313,6 +321,12 @@ impl Bench {
             outcome.lines.push(format!("{} | a test wrote where none of them does: {address:05x}", outcome.name));
         }
         Ok(outcome)
+    }
+
+    /// How many pieces of code were not compiled since the last call: the interpreter ran them, and nothing was tested.
+    fn refused(&mut self) -> u64 {
+        let all = self.cpu.tier_stats().map_or(0, |stats| stats.refused);
+        all - std::mem::replace(&mut self.refused, all)
     }
 
     /// Clears what the last test may have left.

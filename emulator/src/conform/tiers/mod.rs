@@ -48,6 +48,7 @@ pub fn run(
             let mut pair = Pair::new(context.engine, plant)?;
             let (mut done, mut failed, mut first) = (0, 0, None);
             let mut cells = Cells::new();
+            let mut shown = 0;
             for number in (0..count).filter(|number| context.shard.has(*number)) {
                 if (number / context.shard.of) % context.jobs as u64 != job as u64 {
                     continue;
@@ -55,12 +56,23 @@ pub fn run(
                 done += 1;
                 let case = case(family, seed, number, &forms);
                 let difference = pair.differs(&case);
-                add_case(&mut cells, &case, pair.excepted, difference.is_some());
+                let mut cell = cell_of(&mut cells, &case, pair.excepted);
+                if let Some((cell, kind)) = &mut cell {
+                    cell.counts[*kind].0 += 1;
+                }
                 if let Some(difference) = difference {
                     failed += 1;
-                    if first.is_none() {
+                    let mut reproducer = None;
+                    let is_new = cell.as_ref().is_some_and(|(cell, kind)| cell.reproducers[*kind].is_none());
+                    if first.is_none() || is_new && shown < REPRODUCERS {
+                        shown += 1;
                         let line = format!("tiers={name} seed={seed} case={number}");
-                        first = Some((number, pair.minimise(&line, &case, difference)));
+                        reproducer = Some(pair.minimise(&line, &case, difference));
+                    }
+                    first = first.or_else(|| reproducer.clone().map(|reproducer| (number, reproducer)));
+                    if let Some((cell, kind)) = cell {
+                        cell.counts[kind].1 += 1;
+                        cell.reproducers[kind] = cell.reproducers[kind].take().or(reproducer);
                     }
                 }
             }
@@ -69,10 +81,10 @@ pub fn run(
         let parts = parts.into_iter().collect::<Result<Vec<(u64, u64, _, Cells)>, String>>()?;
         let (done, failed) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
         let mut test = Test::of_cases("tiers", context.engine_name, name, done, failed);
-        for ((code, mode), counts) in parts.iter().flat_map(|part| &part.3) {
+        for ((code, mode), cell) in parts.iter().flat_map(|part| &part.3) {
             let engine = context.engine_name.to_owned();
             let key = Key { code: code_name(*code), mode: *mode, judge: "tiers".to_owned(), engine };
-            results.cells.entry(key).or_default().add(&Cell { counts: *counts, masks: String::new() });
+            results.cells.entry(key).or_default().add(cell);
         }
         test.reproducer = parts.into_iter().filter_map(|part| part.2).min_by_key(|first| first.0).map(|first| first.1);
         if failed > 0 {
@@ -83,16 +95,17 @@ pub fn run(
     Ok(())
 }
 
-/// Cases and failures by the code of a case's first instruction, its mode in bits, and kind of operand.
-type Cells = BTreeMap<(u16, u8), [(u64, u64); 4]>;
+/// Failing cases that a thread makes small: each takes hundreds of runs.
+const REPRODUCERS: u32 = 64;
 
-fn add_case(cells: &mut Cells, case: &Case, excepted: bool, failed: bool) {
+/// By the code of a case's first instruction and its mode in bits.
+type Cells = BTreeMap<(u16, u8), Cell>;
+
+/// The cell of a case and the kind of its operand, unless its first bytes are no instruction.
+fn cell_of<'a>(cells: &'a mut Cells, case: &Case, excepted: bool) -> Option<(&'a mut Cell, usize)> {
     let first = Decoder::new(case.bits(), &case.code, DecoderOptions::NONE).decode();
-    if !first.is_invalid() {
-        let kind = kind_of_instruction(&first, excepted) as usize;
-        let cell = &mut cells.entry((first.code() as u16, case.bits() as u8)).or_default()[kind];
-        *cell = (cell.0 + 1, cell.1 + u64::from(failed));
-    }
+    let key = (first.code() as u16, case.bits() as u8);
+    (!first.is_invalid()).then(|| (cells.entry(key).or_default(), kind_of_instruction(&first, excepted) as usize))
 }
 
 /// Whether a bug in any one flag of any form of the family `forms` would be noticed by the manual's rule, and how soon:
