@@ -1,7 +1,9 @@
 //! Warnings and notes on stderr.
 
 use log::{LevelFilter, Log, Metadata, Record};
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 struct Stderr;
 
@@ -42,9 +44,41 @@ pub fn init() {
     }
 }
 
+/// Lines that wait for the terminal to be free again.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// While this lives, lines for a terminal are kept back: they would land on the guest's screen.
+#[derive(Debug)]
+pub struct Held(());
+
+impl Held {
+    /// Keeps lines back from now on, if stderr is a terminal.
+    pub fn begin() -> Held {
+        if std::io::stderr().is_terminal() {
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+        }
+        Held(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let lines = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for line in lines.into_iter().flatten() {
+            print(format_args!("{line}"));
+        }
+    }
+}
+
 /// A line on stderr that starts with the program's name. A closed stderr loses it.
 pub fn say(text: std::fmt::Arguments<'_>) {
-    use std::io::Write;
+    match HELD.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        Some(lines) => lines.push(text.to_string()),
+        None => print(text),
+    }
+}
+
+fn print(text: std::fmt::Arguments<'_>) {
     let end = if crate::terminal::is_raw() { "\r\n" } else { "\n" };
     let mut stderr = std::io::stderr().lock();
     drop(write!(stderr, "ring86: {text}{end}"));

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::keys;
+use crate::logging::Held;
 use crate::machine::Machine;
 use crate::scheduler::Waker;
 use crate::terminal::RawMode;
@@ -94,6 +95,8 @@ pub struct TerminalDisplay {
     next: Instant,
     escape: bool,
     _raw: RawMode,
+    /// After the terminal is as it was: then it has room for lines of ours.
+    _held: Held,
 }
 
 impl TerminalDisplay {
@@ -130,7 +133,7 @@ impl TerminalDisplay {
         });
         let view = View::new(terminal::size().unwrap_or_default());
         let (shown, next) = (Shown::Nothing, Instant::now());
-        Ok(TerminalDisplay { out, events, shown, view, next, escape: false, _raw: raw })
+        Ok(TerminalDisplay { out, events, shown, view, next, escape: false, _raw: raw, _held: Held::begin() })
     }
 
     /// Draws what changed and passes keys on. True if the user wants to leave.

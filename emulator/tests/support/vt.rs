@@ -12,6 +12,8 @@ pub struct Terminal {
     pub cursor_shown: bool,
     /// Whether this is the second screen, which goes without a trace.
     pub alternate: bool,
+    /// What was written to the first screen, without its line ends.
+    pub first: String,
     /// What came of a sequence that is not whole yet.
     rest: Vec<u8>,
 }
@@ -22,7 +24,15 @@ impl Terminal {
     pub fn new(columns: usize, rows: usize) -> Self {
         let cells = vec![vec![' '; columns]; rows];
         let size = (columns, rows);
-        Terminal { size, cells, cursor: (0, 0), cursor_shown: true, alternate: false, rest: Vec::new() }
+        Terminal {
+            size,
+            cells,
+            cursor: (0, 0),
+            cursor_shown: true,
+            alternate: false,
+            first: String::new(),
+            rest: Vec::new(),
+        }
     }
 
     /// The rows without trailing blanks.
@@ -84,8 +94,8 @@ impl Terminal {
         match c {
             '\r' => self.cursor.0 = 0,
             '\n' => self.cursor.1 = (y + 1).min(self.size.1 - 1),
-            // Only the second screen is kept in mind.
-            _ if !self.alternate => {}
+            // Only the second screen's places are kept in mind.
+            _ if !self.alternate => self.first.push(c),
             _ => {
                 assert!(x < self.size.0, "'{c}' runs past the edge in row {y}");
                 self.cells[y][x] = c;
