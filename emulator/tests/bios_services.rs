@@ -3,6 +3,9 @@
 //! Every table runs a second time with its interrupts pointed at an IRET, and then no row may come out right: a service
 //! that is not there cannot pass.
 
+#[path = "../../firmware/tests/support/print_ax.rs"]
+mod print_ax;
+
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 use ring86::config::MachineConfig;
@@ -155,23 +158,7 @@ fn program(rows: &[Row], stubbed: bool) -> Result<Vec<u8>, IcedError> {
     a.ret()?;
     // Prints AX.
     a.set_label(&mut print)?;
-    a.mov(cx, 4)?;
-    let (mut digit, mut decimal) = (a.create_label(), a.create_label());
-    a.set_label(&mut digit)?;
-    a.rol(ax, 4)?;
-    a.push(ax)?;
-    a.and(al, 0x0f)?;
-    a.add(al, b'0' as i32)?;
-    a.cmp(al, b'9' as i32)?;
-    a.jbe(decimal)?;
-    a.add(al, 7)?;
-    a.set_label(&mut decimal)?;
-    a.out(0xe9, al)?;
-    a.pop(ax)?;
-    a.loop_(digit)?;
-    a.mov(al, b' ' as i32)?;
-    a.out(0xe9, al)?;
-    a.ret()?;
+    print_ax::emit(&mut a)?;
     a.assemble(u64::from(PROGRAM))
 }
 

@@ -1,6 +1,9 @@
 //! Runs the firmware under another emulator, QEMU, with small programs of our own that call its services and report
 //! over the debug console. Without `qemu-system-i386` each test says so and passes.
 
+#[path = "support/print_ax.rs"]
+mod print_ax;
+
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 use std::io::ErrorKind;
@@ -62,24 +65,7 @@ impl Program {
         a.hlt()?;
         a.jmp(stop)?;
         a.set_label(&mut self.print)?;
-        a.mov(cx, 4)?;
-        let mut digit = a.create_label();
-        let mut decimal = a.create_label();
-        a.set_label(&mut digit)?;
-        a.rol(ax, 4)?;
-        a.push(ax)?;
-        a.and(al, 0x0f)?;
-        a.add(al, b'0' as i32)?;
-        a.cmp(al, b'9' as i32)?;
-        a.jbe(decimal)?;
-        a.add(al, 7)?;
-        a.set_label(&mut decimal)?;
-        a.out(0xe9, al)?;
-        a.pop(ax)?;
-        a.loop_(digit)?;
-        a.mov(al, b' ' as i32)?;
-        a.out(0xe9, al)?;
-        a.ret()?;
+        print_ax::emit(a)?;
         a.assemble(PROGRAM)
     }
 }
