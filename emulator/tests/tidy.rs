@@ -15,6 +15,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("translator/src/engine/native.rs", "calls compiled code and is called by it"),
     ("translator/src/fp/tests/native.rs", "asks the host's own x87 and SSE for the right answer"),
     ("translator/src/passthrough/tests.rs", "runs assembled batches beside the interpreter"),
+    ("translator/tests/signals.rs", "causes faults, and has handlers of its own for them"),
     ("emulator/src/conform/native.rs", "runs cases on the host's own processor"),
     ("emulator/src/kvm/vcpu.rs", "KVM maps guest RAM by address and shares a page of unions"),
 ];
