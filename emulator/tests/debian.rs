@@ -1,8 +1,7 @@
 //! Debian 12 for i386: installed on a disk that boots through GRUB to a login, fetches a package from a server on this
 //! host, and keeps what was written; and the installer's first screen, in text and in the graphical frame buffer.
 //!
-//! The installed system is made by `tools/guests debian`, which needs debootstrap and its time, so its test runs when asked
-//! for: `cargo test --release -p ring86 --test debian -- --ignored`.
+//! `tools/guests debian` installs the system.
 
 #[path = "support/folder.rs"]
 mod folder;
@@ -94,7 +93,6 @@ fn run(folder: &Folder, script: &str, args: &[&str]) -> Ended {
 }
 
 #[test]
-#[ignore = "needs an installed system; see the head of this file"]
 fn an_installed_system_boots_fetches_a_package_and_keeps_it() {
     let Some(installed) = guest("debian.img") else { return };
     let folder = Folder::new("debian");

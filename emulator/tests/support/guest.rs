@@ -9,7 +9,7 @@ pub fn guest(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let hint = format!("guests/{name} is missing: run 'tools/guests ci'");
+    let hint = format!("guests/{name} is missing: run 'tools/guests ci' ('tools/guests debian' for debian.img)");
     assert!(std::env::var_os("CI").is_none(), "{hint}");
     eprintln!("skipped: {hint}");
     None
