@@ -80,5 +80,5 @@ pub fn run(image: &Image, ram: u64, limits: &Limits) -> Result<Left, String> {
         }
     };
     let serial = std::fs::read(&serial).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    Ok(Left { end, console, serial, posts: Vec::new() })
+    Ok(Left { end, console, serial, posts: Vec::new(), refused: None })
 }

@@ -1,5 +1,6 @@
 //! A guest that reports how its tests went: what it left behind, and the judgement by a convention.
 
+use super::refused::Refused;
 use super::results::Status;
 use crate::config::MachineConfig;
 use crate::machine::{Machine, Outcome};
@@ -46,6 +47,8 @@ pub struct Left {
     pub serial: String,
     /// What it wrote to the POST port.
     pub posts: Vec<u8>,
+    /// What of it was not compiled, in words, if there is something.
+    pub refused: Option<String>,
 }
 
 /// When a guest may be stopped.
@@ -96,6 +99,7 @@ pub fn run(config: MachineConfig, limits: &Limits) -> Result<Left, String> {
         console: machine.console_text(),
         serial: machine.serial_text(),
         posts: machine.post_codes().to_vec(),
+        refused: Refused::default().since(machine.cpu()),
     })
 }
 
@@ -192,6 +196,9 @@ impl Convention {
         if failed > 0 {
             let _ = write!(why, "{failed} of its tests failed; ");
         }
+        if let Some(refused) = &left.refused {
+            let _ = write!(why, "{refused}; ");
+        }
         let why = why.strip_suffix("; ").map(str::to_owned);
         (named, why)
     }
@@ -212,7 +219,7 @@ mod tests {
     use super::*;
 
     fn left(end: End, text: &str, posts: &[u8]) -> Left {
-        Left { end, console: String::new(), serial: text.to_owned(), posts: posts.to_vec() }
+        Left { end, console: String::new(), serial: text.to_owned(), posts: posts.to_vec(), refused: None }
     }
 
     #[test]
@@ -239,6 +246,8 @@ mod tests {
         assert_eq!(convention.judge(&left(End::Off, "it is all good", &[])).1, None);
         let why = convention.judge(&left(End::Off, "all good but panic", &[])).1.unwrap();
         assert_eq!(why, "it said 'panic'");
+        let refused = Left { refused: Some("none was compiled".to_owned()), ..left(End::Off, "it is all good", &[]) };
+        assert_eq!(convention.judge(&refused).1.as_deref(), Some("none was compiled"));
         // A guest that reports nothing at all must at least end.
         assert!(Convention::default().judge(&left(End::Time, "", &[])).1.is_some());
     }

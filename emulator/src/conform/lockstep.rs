@@ -1,6 +1,7 @@
 //! The suite `lockstep`: a guest in compiled code beside the interpreter, by [`crate::lockstep`].
 
 use super::command::Context;
+use super::refused::Refused;
 use super::results::{Status, Test};
 use crate::boot::linux::Entry;
 use crate::config::{Engine, MachineConfig};
@@ -66,12 +67,12 @@ pub fn run(path: &Path, millions: u64, context: &Context) -> Result<Vec<Test>, S
         if matches!(context.engine, Engine::Interpreter) { "translator" } else { context.engine_name }
     );
     let done = format!("{cases} comparisons over {} instructions{ended}", both.compiled().retired());
-    let mut test = match difference {
+    let how = format!("ring86 run --engine lockstep --clock virtual '{name}'");
+    let wrong = difference.map(|difference| both.explain(*difference, &how));
+    let wrong = wrong.or_else(|| Refused::default().since(both.compiled().cpu()));
+    let mut test = match wrong {
         None => Test::new("lockstep", &engine, name, Status::Pass, done),
-        Some(difference) => {
-            let text = both.explain(*difference, &format!("ring86 run --engine lockstep --clock virtual '{name}'"));
-            Test::new("lockstep", &engine, name, Status::Fail, format!("{text}\n{done}"))
-        }
+        Some(text) => Test::new("lockstep", &engine, name, Status::Fail, format!("{text}\n{done}")),
     };
     test.cases = cases;
     Ok(vec![test])

@@ -35,6 +35,7 @@ pub mod output;
 pub mod plant;
 pub mod programs;
 pub mod qemu;
+mod refused;
 pub mod report;
 pub mod results;
 pub mod roms;

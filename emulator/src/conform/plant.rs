@@ -68,6 +68,11 @@ impl Planted {
     pub fn new(cpu: CpuSubject, plant: Option<Plant>) -> Planted {
         Planted { cpu, plant, wrong: 0, faults: plant.is_some_and(|plant| completes_never(plant.code)) }
     }
+
+    /// As [`CpuSubject::refused`].
+    pub fn refused(&mut self) -> Option<String> {
+        self.cpu.refused()
+    }
 }
 
 impl Subject for Planted {

@@ -89,7 +89,7 @@ pub fn run(image: &Image, ram: u64, arguments: &str, limits: &Limits) -> Result<
         end => end,
     };
     let serial = std::fs::read(&serial).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    Ok(Left { end, console, serial, posts: Vec::new() })
+    Ok(Left { end, console, serial, posts: Vec::new(), refused: None })
 }
 
 fn drive(path: &Path, interface: &str) -> Vec<String> {

@@ -379,10 +379,10 @@ impl<'a> Bench<'a> {
         self.outcome.left_out += left_out;
         self.outcome.cases += count as u64 - left_out;
         // What a judge that is wrong left in memory is wrong too.
+        let comparable = left_out == 0 && mask.memory[0] == (0, 0);
+        let refused = self.subject.refused().map(|why| self.of_batch(encoding, stride, &why));
         if first.is_none()
-            && left_out == 0
-            && mask.memory[0] == (0, 0)
-            && let Some(text) = self.stray(encoding, stride)
+            && let Some(text) = refused.or_else(|| if comparable { self.stray(encoding, stride) } else { None })
         {
             counts[0].1 += 1;
             different += 1;
@@ -398,9 +398,15 @@ impl<'a> Bench<'a> {
         self.subject.arena(&mut self.arena);
         let theirs = self.judge.arena();
         let at = theirs.iter().zip(&self.arena).position(|(a, b)| a != b)?;
-        let text = format!(" some case of this batch, [arena+{at:x}]: {:02x}/{:02x}", theirs[at], self.arena[at]);
+        let text = format!("[arena+{at:x}]: {:02x}/{:02x}", theirs[at], self.arena[at]);
+        Some(self.of_batch(encoding, stride, &text))
+    }
+
+    /// What is true of a batch: its first case stands for it.
+    fn of_batch(&self, encoding: &Encoding, stride: usize, what: &str) -> Reproducer {
+        let text = format!(" some case of this batch, {what}");
         let line = line(encoding, self.judge.input_ref(0..stride), &text);
-        Some(Reproducer { line, text: format!("{}:{text}", encoding.text()) })
+        Reproducer { line, text: format!("{}:{text}", encoding.text()) }
     }
 
     /// Notes a batch's figures, and makes the form's first failure small.
@@ -453,6 +459,35 @@ pub fn replay(text: &str, engine: Engine, plant: Option<Plant>, unmasked: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conform::refused::tests::without_add;
+
+    #[test]
+    fn code_that_is_not_compiled_is_a_failure() {
+        if let Err(reason) = judge::Kind::Host.start() {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+        let plan = Plan {
+            cases: 100,
+            seed: 1,
+            engine: without_add("single"),
+            threads: 1,
+            filter: Some("add_rm32_r32".to_owned()),
+            environment: Some(Environment::Flat32),
+            lines_per_form: 1,
+            shard: Shard::WHOLE,
+            plant: None,
+            sweep: false,
+            unmasked: false,
+            judge: judge::Kind::Host,
+        };
+        let outcome = run(&plan, &|_| {}).unwrap();
+        // The interpreter's results are right.
+        assert!(outcome.different > 0);
+        for line in &outcome.lines {
+            assert!(line.ends_with("pieces of code could not be compiled"), "{line}");
+        }
+    }
 
     #[test]
     fn every_form_has_its_turn_at_once() {

@@ -4,6 +4,7 @@ use super::layout::{
     ARENA, CODE, CODE_ALIAS, CODE_LEN, Environment, FX_LEN, HARNESS_LEN, LOW, NO_EXCEPTION, Placement, Shape, field,
     get32, put32, seg,
 };
+use super::refused::Refused;
 use super::tables;
 use crate::config::Engine;
 use ring86_translator::fp::F80;
@@ -29,6 +30,7 @@ pub struct CpuSubject {
     shape: Shape,
     fall: u64,
     landings: [u64; 2],
+    refused: Refused,
 }
 
 const RAM: usize = 0x20_0000;
@@ -65,7 +67,13 @@ impl CpuSubject {
         s.update_mode();
         cpu.flush();
         let placement = Placement { environment: Environment::Flat32, offset: HARNESS_LEN };
-        Ok(CpuSubject { cpu, bus: NullBus, placement, shape: Shape::default(), fall: 0, landings: [0; 2] })
+        let refused = Refused::default();
+        Ok(CpuSubject { cpu, bus: NullBus, placement, shape: Shape::default(), fall: 0, landings: [0; 2], refused })
+    }
+
+    /// What was not compiled since the last call, in words, if there is something.
+    pub fn refused(&mut self) -> Option<String> {
+        self.refused.since(&self.cpu)
     }
 
     fn load_segments(&mut self) {

@@ -3,6 +3,7 @@
 use super::coverage::{Cell, Key, code_name, describe_mask, kind_of_instruction};
 use super::masks::{Mask, NOTHING_LEFT_OUT};
 use super::moo::{self, Registers, Test};
+use super::refused::Refused;
 use super::results::{self, Reproducer, Results};
 use super::shard::Shard;
 use super::vectors_json;
@@ -235,7 +236,7 @@ struct Bench {
     memory: Arc<Memory>,
     /// What the last test left: addresses to clear.
     dirty: Vec<u32>,
-    refused: u64,
+    refused: Refused,
 }
 
 /// What the CPU under test left.
@@ -251,7 +252,7 @@ impl Bench {
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
         let mut cpu = Cpu::new(model, memory.clone(), pins);
         engine.apply(&mut cpu).map_err(|e| e.to_string())?;
-        Ok(Bench { cpu, memory, dirty: Vec::new(), refused: 0 })
+        Ok(Bench { cpu, memory, dirty: Vec::new(), refused: Refused::default() })
     }
 
     fn file(&mut self, path: &Path, plan: &Plan, model: Model, masks: &Masks) -> Result<FileOutcome, String> {
@@ -310,10 +311,9 @@ impl Bench {
                 }
             }
         }
-        let refused = self.refused();
-        if refused > 0 {
+        if let Some(refused) = self.refused.since(&self.cpu) {
             outcome.failed += 1;
-            outcome.lines.push(format!("{} | {refused} pieces of code could not be compiled", outcome.name));
+            outcome.lines.push(format!("{} | {refused}", outcome.name));
         }
         self.clear();
         if let Some(address) = self.stray() {
@@ -321,12 +321,6 @@ impl Bench {
             outcome.lines.push(format!("{} | a test wrote where none of them does: {address:05x}", outcome.name));
         }
         Ok(outcome)
-    }
-
-    /// How many pieces of code were not compiled since the last call: the interpreter ran them, and nothing was tested.
-    fn refused(&mut self) -> u64 {
-        let all = self.cpu.tier_stats().map_or(0, |stats| stats.refused);
-        all - std::mem::replace(&mut self.refused, all)
     }
 
     /// Clears what the last test may have left.

@@ -3,6 +3,7 @@
 use super::generate::Case;
 use crate::config::Engine;
 use crate::conform::plant::Plant;
+use crate::conform::refused::Refused;
 use iced_x86::{Decoder, DecoderOptions};
 use ring86_translator::state::{Fpu, Segment, TableReg, attr, cr, eflags};
 use ring86_translator::{Cpu, Exit, Memory, Model, NullBus, Pins};
@@ -130,6 +131,7 @@ pub struct Bench {
     cpu: Cpu,
     memory: Arc<Memory>,
     plant: Option<Plant>,
+    refused: Refused,
 }
 
 impl Bench {
@@ -140,7 +142,12 @@ impl Bench {
         let memory = Arc::new(Memory::flat(RAM, pins.clone()).map_err(|error| format!("no guest memory: {error}"))?);
         let mut cpu = Cpu::new(Model::Max, memory.clone(), pins);
         engine.apply(&mut cpu).map_err(|error| error.to_string())?;
-        Ok(Bench { cpu, memory, plant })
+        Ok(Bench { cpu, memory, plant, refused: Refused::default() })
+    }
+
+    /// What was not compiled since the last call, in words, if there is something.
+    pub fn refused(&mut self) -> Option<String> {
+        self.refused.since(&self.cpu)
     }
 
     /// The memory that a case begins with.

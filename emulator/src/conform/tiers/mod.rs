@@ -176,7 +176,7 @@ struct Pair {
 /// What is wrong with a case.
 struct Difference {
     text: String,
-    /// The fields in which the engines differ; none if it is the manual that says otherwise.
+    /// The fields in which the engines differ, or that code was refused; none if it is the manual that says otherwise.
     fields: BTreeSet<String>,
 }
 
@@ -193,6 +193,9 @@ impl Pair {
             return Some(Difference { text, fields: BTreeSet::new() });
         }
         let (other, other_memory) = self.other.run(case);
+        if let Some(text) = self.other.refused() {
+            return Some(Difference { text, fields: BTreeSet::from(["refused".to_owned()]) });
+        }
         if model != other {
             let text = differing(&model, &other);
             let fields = text.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect();
@@ -274,6 +277,7 @@ fn explain(case: &Case, difference: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conform::refused::tests::without_add;
     use crate::conform::shard::Shard;
 
     fn ran(cases: u64, seed: u64, context: &Context, plant: Option<Plant>) -> Vec<Test> {
@@ -309,6 +313,13 @@ mod tests {
                 assert_eq!(test.status, Status::Pass, "{name} {}: {why}", test.name);
             }
         }
+    }
+
+    #[test]
+    fn code_that_is_not_compiled_is_noticed() {
+        let tests = ran(600, 4, &context(without_add("quick")), None);
+        let texts: Vec<_> = tests.iter().filter_map(|test| test.reproducer.as_ref()).map(|r| &r.text).collect();
+        assert!(texts.iter().any(|text| text.ends_with("\n1 pieces of code could not be compiled")), "{texts:?}");
     }
 
     #[test]
