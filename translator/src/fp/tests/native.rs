@@ -2,8 +2,15 @@
 #![expect(unsafe_code, reason = "the judge of the tests is the processor, reached by inline assembly")]
 
 use std::arch::asm;
+use std::sync::LazyLock;
 
 use super::super::F80;
+
+/// Whether the processor is one of Intel's, which have ways of their own where a result is tiny. Ring86 does as AMD's.
+pub(super) fn is_intel() -> bool {
+    static INTEL: LazyLock<bool> = LazyLock::new(|| std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Genu"));
+    *INTEL
+}
 
 /// What the x87 unit holds after an instruction, as FNSAVE shows it.
 #[derive(Clone, Copy)]

@@ -53,7 +53,13 @@ fn register(name: &'static str, native: X87, ours: impl Fn(F80, F80, Control) ->
         let out = ours(a, b, c);
         let value = if out.write { out.value } else { a };
         let status = expected_status(out.status, c);
-        verdict.check(value == real.st(0) && status == real.status() & SHOWN, || {
+        let same = value == real.st(0) && status == real.status() & SHOWN;
+        // A tiny operand that comes back as it is: with underflow unmasked Intel's processors do not report it.
+        let passed = matches!(name, "fscale" | "fprem" | "fprem1")
+            && a.exponent() == 0
+            && c.unmasked(flag::UE)
+            && (real.st(0), real.status() & SHOWN) == (a, flag::DE);
+        verdict.check(same || native::is_intel() && passed, || {
             format!(
                 "{} {} cw {:04x}: ours {} {:04x}, host {} {:04x}",
                 hex(a),
