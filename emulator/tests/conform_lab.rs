@@ -287,14 +287,16 @@ fn a_bug_planted_in_any_flag_of_any_form_is_found_in_few_cases() {
     if !has_judge() {
         return;
     }
-    let (code, got) = results(&["native", "--plant", "all", "--cases", "180000"]);
+    let (code, got) = results(&["native", "--plant", "all", "--cases", "300000"]);
     let bad: Vec<_> = got.tests.iter().filter(|test| test.status.is_bad()).map(|t| (&t.name, &t.detail)).collect();
     assert_eq!(code, 0, "{bad:?}");
     let found: Vec<_> = got.tests.iter().filter(|test| test.status == Status::Pass).collect();
     assert!(found.len() > 1900 && got.totals().cases > 12_000, "{:?}", got.totals());
     let of = |name: &str| got.tests.iter().find(|test| test.name == name).expect("a form");
-    let shift = of("32-bit Shl_rm32_CL");
-    assert!(shift.cases == 6 && shift.detail.ends_with("; undefined and not compared: AF"), "{shift:?}");
+    // Of a multiplication CF, OF and DF, with some makers' processors AF.
+    let mul = of("32-bit Mul_rm32");
+    let left_out = mul.detail.split_once("; undefined and not compared: PF ").is_some_and(|it| it.1.ends_with("ZF SF"));
+    assert!((3..=4).contains(&mul.cases) && left_out, "{mul:?}");
     // Only raises an exception in user mode, which leaves the flags to the handler; tiers has it at CPL 0.
     assert_eq!(of("16-bit Hlt").status, Status::Pass);
     assert_eq!(of("32-bit Cpuid").detail, "describes the host");
@@ -845,6 +847,7 @@ fn every_claimed_instruction_form_is_in_the_matrix() {
     let row = table.lines().find(|line| line.starts_with("Add_rm32_r32 ") && line.contains(" 32 native")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().skip(4).take(4).collect();
     assert!(cells.iter().all(|cell| cell.parse::<u64>().is_ok_and(|cases| cases > 0)), "{row}");
-    let shift = table.lines().find(|line| line.starts_with("Shl_rm32_CL ")).unwrap();
-    assert!(shift.ends_with(" AF"), "{shift}");
+    // What is left out differs by maker, but of all of them it is something here.
+    let mul = table.lines().find(|line| line.starts_with("Mul_rm32 ")).unwrap();
+    assert!(mul.contains(" PF, ") && mul.ends_with(" ZF, SF"), "{mul}");
 }

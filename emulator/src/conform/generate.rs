@@ -102,6 +102,11 @@ impl Encoding {
             bytes[at..at + size].copy_from_slice(&landing.wrapping_sub(next).to_le_bytes()[..size]);
             patched = true;
         }
+        // What OF is for counts above 1 is undefined: half of the counts are 1.
+        if is_shift(instruction.mnemonic()) && constants.has_immediate() && random.one_in(2) {
+            bytes[constants.immediate_offset()] = 1;
+            patched = true;
+        }
         if patched {
             instruction = decode(placement, &bytes)?.0;
             if instruction.code() as u16 != code {
@@ -557,6 +562,17 @@ impl Encoding {
         }
     }
 
+    /// The count of a shift or rotate in a record, of which processors take five bits.
+    pub fn count(&self, record: &[u8]) -> Option<u8> {
+        let last = self.instruction.op_count().checked_sub(1)?;
+        let count = match self.instruction.op_kind(last) {
+            OpKind::Immediate8 => self.instruction.immediate8(),
+            OpKind::Register if self.instruction.op_register(last) == Register::CL => record[field::GPR[1]],
+            _ => return None,
+        };
+        Some(count & 31)
+    }
+
     /// Where the first operand lies in window 0 of a record.
     pub fn operand_offset(&self, record: &[u8]) -> Option<i64> {
         let window = self.windows.first()?;
@@ -597,6 +613,13 @@ pub(super) fn decode(placement: Placement, bytes: &[u8]) -> Option<(Instruction,
 pub fn encoding_of(placement: Placement, bytes: &[u8]) -> Option<Encoding> {
     let (instruction, _) = decode(placement, bytes)?;
     Encoding::of(placement, &bytes[..instruction.len()], instruction)
+}
+
+/// Shifts and rotates.
+fn is_shift(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    let double = matches!(mnemonic, M::Shld | M::Shrd);
+    double || matches!(mnemonic, M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shl | M::Sal | M::Shr | M::Sar)
 }
 
 /// Writes a form with random free fields, prefixes and immediates.

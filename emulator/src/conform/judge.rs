@@ -1,9 +1,10 @@
 //! Who is believed about cases of single instructions, and what every judge can do.
 
 use super::generate::Encoding;
+use super::host_differs;
 use super::layout::{Placement, Shape};
 use super::masks::{Mask, NOTHING_LEFT_OUT, mask};
-use super::native::{Lost, Oracle};
+use super::native::{Lost, Maker, Oracle};
 use super::unicorn::Unicorn;
 use super::unicorn_differs;
 use iced_x86::Code;
@@ -27,18 +28,9 @@ pub trait Judge: Send {
     /// The record at which the judge was lost; the next batch gets a new one.
     fn run(&mut self, count: usize) -> Result<(), Lost>;
     /// Why the judge, and not Ring86, is known to be wrong about a case in which they differ.
-    fn known(&self, _encoding: &Encoding, _expected: &[u8], _got: &[u8]) -> Option<&'static str> {
-        None
-    }
-    /// What the judge cannot say, besides what is undefined.
-    fn narrow(&self, _encoding: &Encoding, _mask: &mut Mask) {}
-
-    /// What counts in a comparison with this judge.
-    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {
-        let mut mask = if unmasked { NOTHING_LEFT_OUT } else { mask(encoding) };
-        self.narrow(encoding, &mut mask);
-        mask
-    }
+    fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str>;
+    /// What counts in a comparison with this judge; with `unmasked` all that it can say.
+    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask;
 }
 
 impl Judge for Oracle {
@@ -64,6 +56,14 @@ impl Judge for Oracle {
 
     fn run(&mut self, count: usize) -> Result<(), Lost> {
         Oracle::run(self, count)
+    }
+
+    fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str> {
+        host_differs::known(Maker::of_host(), encoding, input, expected, got)
+    }
+
+    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {
+        if unmasked { NOTHING_LEFT_OUT } else { mask(encoding, Maker::of_host()) }
     }
 }
 

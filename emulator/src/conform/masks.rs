@@ -2,6 +2,7 @@
 //! possible. Where all silicon of a kind agrees on an undefined value, Ring86 follows it and there is no entry.
 
 use super::generate::Encoding;
+use super::native::Maker;
 use iced_x86::{Code, Mnemonic};
 
 /// Arithmetic flags.
@@ -28,6 +29,8 @@ pub const ARITHMETIC: u32 = 0x8D5;
 pub struct Mask {
     /// EFLAGS bits that count.
     pub eflags: u32,
+    /// OF counts for shifts and rotates by 0 and 1 only.
+    pub of_single: bool,
     /// x87 status bits that count.
     pub fsw: u16,
     /// x87 status bits that count when the instruction leaves an unmasked exception pending.
@@ -51,6 +54,7 @@ pub struct Mask {
 /// Compares everything: shows what the masks are for on this host.
 pub const NOTHING_LEFT_OUT: Mask = Mask {
     eflags: EFLAGS,
+    of_single: false,
     fsw: 0xFFFF,
     fsw_unmasked: 0xFFFF,
     eflags_unmasked: !0,
@@ -65,24 +69,39 @@ pub const NOTHING_LEFT_OUT: Mask = Mask {
 /// EFLAGS bits that exist and that a comparison sees; RF is in the frame of every fault and no result.
 const EFLAGS: u32 = 0x0024_4FD5;
 
-/// The mask for an instruction.
-pub fn mask(encoding: &Encoding) -> Mask {
+/// The mask for an instruction and a processor of this make.
+pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
     use Mnemonic as M;
     let mut mask = NOTHING_LEFT_OUT;
+    // What is left out for a make is left out for one of which nothing is known.
+    let (amd, intel) = (maker != Maker::Intel, maker != Maker::Amd);
+    let only = |make: bool, flags: u32| if make { flags } else { 0 };
     match encoding.instruction.mnemonic() {
         // SDM volume 2, SAL/SAR/SHL/SHR: "the AF flag is undefined" for a count other than 0. Zen sets it, Intel
-        // clears it. OF for counts above 1 is undefined too, but all follow one rule: it is compared.
-        M::Shl | M::Sal | M::Shr | M::Sar => mask.eflags &= !flag::AF,
+        // clears it, as Ring86 does. "The OF flag is affected only on 1-bit shifts": Zen has one rule for all counts, which
+        // is compared.
+        M::Shl | M::Sal | M::Shr | M::Sar => {
+            mask.eflags &= !only(amd, flag::AF);
+            mask.of_single = intel;
+        }
+        // SDM volume 2, RCL/RCR/ROL/ROR: "the OF flag is defined only for the 1-bit rotates": as above.
+        M::Rol | M::Ror | M::Rcl | M::Rcr => mask.of_single = intel,
+        // SDM volume 2, BSF and BSR: "the CF, OF, SF, AF, and PF flags are undefined". Zen leaves them, as Ring86 does.
+        M::Bsf | M::Bsr => mask.eflags &= !only(intel, flag::CF | flag::OF | flag::SF | flag::AF | flag::PF),
         // SDM volume 2, SHLD and SHRD: AF is undefined; for a count above 1 OF is undefined.
-        M::Shld | M::Shrd => mask.eflags &= !(flag::AF | flag::OF),
+        M::Shld | M::Shrd => {
+            mask.eflags &= !only(amd, flag::AF | flag::OF);
+            mask.of_single = true;
+        }
         // SDM volume 2, MUL and IMUL: "the SF, ZF, AF, and PF flags are undefined".
-        M::Mul | M::Imul => mask.eflags &= !(flag::SF | flag::ZF | flag::AF | flag::PF),
-        // SDM volume 2, DIV and IDIV: "the CF, OF, SF, ZF, AF, and PF flags are undefined".
-        M::Div | M::Idiv => mask.eflags &= !ARITHMETIC,
-        // SDM volume 2, AAA and AAS: "the OF, SF, ZF, and PF flags are undefined".
-        M::Aaa | M::Aas => mask.eflags &= !(flag::OF | flag::SF | flag::ZF | flag::PF),
-        // SDM volume 2, DAA and DAS: "the OF flag is undefined".
-        M::Daa | M::Das => mask.eflags &= !flag::OF,
+        M::Mul | M::Imul => mask.eflags &= !(flag::SF | flag::ZF | only(amd, flag::AF) | flag::PF),
+        // SDM volume 2, DIV and IDIV: "the CF, OF, SF, ZF, AF, and PF flags are undefined". Intel leaves them, as Ring86
+        // does.
+        M::Div | M::Idiv => mask.eflags &= !only(amd, ARITHMETIC),
+        // SDM volume 2, AAA and AAS: "the OF, SF, ZF, and PF flags are undefined". Ring86 does as Intel.
+        M::Aaa | M::Aas => mask.eflags &= !only(amd, flag::OF | flag::SF | flag::ZF | flag::PF),
+        // SDM volume 2, DAA and DAS: "the OF flag is undefined". Ring86 does as Intel.
+        M::Daa | M::Das => mask.eflags &= !only(amd, flag::OF),
         // SDM volume 2, FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1: "worst case error ... less than
         // 1 ulp" (volume 1, 8.3.10); C1 and PE follow the last place.
         M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan | M::F2xm1 | M::Fyl2x | M::Fyl2xp1 => {
@@ -90,8 +109,8 @@ pub fn mask(encoding: &Encoding) -> Mask {
             mask.fsw &= !0x0200;
         }
         // SDM volume 2, PUSH: a segment register pushed with 32-bit operands either is zero-extended or leaves the
-        // upper word of the slot as it was. Zen does the former, recent Intel processors the latter.
-        M::Push if encoding.instruction.op0_register().is_segment_register() => mask.memory[0] = (-2, 0),
+        // upper word of the slot as it was. Zen does the former, recent Intel processors and Ring86 the latter.
+        M::Push if amd && encoding.instruction.op0_register().is_segment_register() => mask.memory[0] = (-2, 0),
         // SDM volume 2, FCOMI: C1 is "set to 0"; Zen leaves it. "If the invalid-arithmetic-operand exception is
         // unmasked, the status flags are not set"; Zen sets them.
         M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip => {
@@ -107,7 +126,7 @@ pub fn mask(encoding: &Encoding) -> Mask {
         // the register form.
         M::Cvtpi2ps => mask.no_x87 = encoding.instruction.op1_kind() == iced_x86::OpKind::Memory,
         // SDM volume 2, FFREE: "C0, C1, C2, C3: undefined".
-        M::Ffree | M::Ffreep => mask.fsw &= !0x4700,
+        M::Ffree | M::Ffreep => mask.fsw &= if amd { !0x4700 } else { !0x0200 },
         // SDM volume 1, 8.1.8 and volume 2, FSAVE: the last instruction and data pointers. AMD's FXRSTOR loads
         // them only with an exception pending (APM volume 2, 11.4.4), so the state before is not known.
         M::Fnstenv | M::Fnsave => {
@@ -123,6 +142,7 @@ pub fn mask(encoding: &Encoding) -> Mask {
         M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => mask.approximate = true,
         // The order in which the parts of a long operand are accessed is not architectural.
         M::Fldenv | M::Frstor | M::Fxrstor | M::Popa | M::Popad => mask.many_accesses = true,
+        M::Maskmovdqu if intel => mask.many_accesses = true,
         _ => {}
     }
     if matches!(encoding.instruction.mnemonic(), M::Fnstenv | M::Fnsave | M::Fxsave) {

@@ -21,6 +21,7 @@ mod fields;
 mod freedom;
 pub mod generate;
 pub mod guest;
+mod host_differs;
 pub mod html;
 pub mod image;
 pub mod judge;

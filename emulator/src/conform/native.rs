@@ -2,8 +2,33 @@
 //! protected-mode code, on thousands of states a batch. Only on x86-64 Linux hosts; elsewhere
 //! [`Oracle::new`] says that the judge is absent.
 
+use std::sync::LazyLock;
+
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub use linux::Oracle;
+
+/// Who made a processor: what the manual leaves undefined differs by make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// AMD.
+    Amd,
+    /// Intel.
+    Intel,
+    /// Somebody else, of whom nothing is known: whatever is left out for one of the others is for them.
+    Other,
+}
+
+impl Maker {
+    /// Who made the host's processor.
+    pub fn of_host() -> Maker {
+        static HOST: LazyLock<Maker> = LazyLock::new(|| match host().split(' ').next() {
+            Some("AuthenticAMD") => Maker::Amd,
+            Some("GenuineIntel") => Maker::Intel,
+            _ => Maker::Other,
+        });
+        *HOST
+    }
+}
 
 /// Vendor, family, model and stepping of the host CPU: what undefined results depend on.
 pub fn host() -> String {

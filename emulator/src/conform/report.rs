@@ -62,7 +62,10 @@ pub fn compare(encoding: &Encoding, mask: Mask, input: &[u8], expected: &[u8], g
     let (e, g) = (get32(expected, field::EFLAGS), get32(got, field::EFLAGS));
     // The flags at a fault are those before the instruction, defined or not.
     let pending = shape.fx && get32(expected, shape.fx_offset()) >> 16 & 0x80 != 0;
-    let defined = mask.eflags & if pending { mask.eflags_unmasked } else { u32::MAX };
+    let mut defined = mask.eflags & if pending { mask.eflags_unmasked } else { u32::MAX };
+    if mask.of_single && encoding.count(input).is_some_and(|count| count > 1) {
+        defined &= !super::masks::flag::OF;
+    }
     let flags = if vector == NO_EXCEPTION { defined } else { mask.eflags | super::masks::ARITHMETIC };
     if (e ^ g) & flags != 0 {
         note("eflags", e.into(), g.into());

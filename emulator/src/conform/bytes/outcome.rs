@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::conform::layout::{NO_EXCEPTION, field, get32};
+use crate::conform::native::Maker;
 use crate::conform::plant::Plant;
 use iced_x86::{Code, Decoder, DecoderOptions};
 use std::fmt;
@@ -67,6 +68,18 @@ impl Outcome {
         let address = if vector == 14 { get32(record, field::CR2) } else { 0 };
         Outcome::Fault { vector, error, eip: get32(record, field::EIP), address }
     }
+}
+
+/// Why two outcomes that differ are both right, if they are. Whether an undefined opcode takes more bytes before it is
+/// refused shows where they cannot be fetched: Intel's Sapphire Rapids fetches them, AMD's Zen 3 and Ring86 do not.
+pub fn known(maker: Maker, case: &Case, host: Outcome, ring86: Outcome) -> Option<&'static str> {
+    let (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. }) = (host, ring86) else {
+        return None;
+    };
+    let is_prefix = |byte: &&u8| matches!(byte, 0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3);
+    let opcode = &case.bytes[case.bytes.iter().take_while(is_prefix).count()..];
+    let takes_more = matches!(opcode, [0x0F, 0x39 | 0x3B..=0x3F | 0x7A | 0x7B | 0xA6 | 0xA7, ..]);
+    (maker != Maker::Amd && takes_more).then_some("operands are fetched behind an undefined opcode")
 }
 
 fn code_of(case: &Case) -> Code {
