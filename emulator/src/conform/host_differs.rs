@@ -106,8 +106,8 @@ fn intel(maker: Maker, encoding: &Encoding, input: &[u8], expected: &[u8], got: 
 
 /// TOP in the x87 status word.
 const TOP: u32 = 0x3800;
-/// UE in the x87 status word, as it lies in the first doubleword of an FXSAVE image.
-const UNDERFLOW: u32 = 0x10 << 16;
+/// UE in the x87 status word, with ES and B that follow it, as they lie in the first doubleword of an FXSAVE image.
+const UNDERFLOW: u32 = 0x8090 << 16;
 /// UM in the control word, there.
 const UNDERFLOW_MASK: u32 = 0x10;
 
