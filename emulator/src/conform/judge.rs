@@ -5,6 +5,7 @@ use super::host_differs;
 use super::layout::{Placement, Shape};
 use super::masks::{Mask, NOTHING_LEFT_OUT, mask};
 use super::native::{Lost, Maker, Oracle};
+use super::report::many_stores;
 use super::unicorn::Unicorn;
 use super::unicorn_differs;
 use iced_x86::Code;
@@ -29,6 +30,11 @@ pub trait Judge: Send {
     fn run(&mut self, count: usize) -> Result<(), Lost>;
     /// Why the judge, and not Ring86, is known to be wrong about a case in which they differ.
     fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str>;
+    /// Whether an instruction that faults may leave another part of its stores in memory than Ring86 does.
+    fn stores_in_part(&self, _encoding: &Encoding) -> bool {
+        false
+    }
+
     /// What counts in a comparison with this judge; with `unmasked` all that it can say.
     fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask;
 }
@@ -60,6 +66,10 @@ impl Judge for Oracle {
 
     fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str> {
         host_differs::known(Maker::of_host(), encoding, input, expected, got)
+    }
+
+    fn stores_in_part(&self, encoding: &Encoding) -> bool {
+        Maker::of_host() != Maker::Amd && many_stores(encoding)
     }
 
     fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {

@@ -140,13 +140,19 @@ pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
         M::Fxsave => mask.memory = [(5, 24), (28, 32)],
         // SDM volume 2, RCPPS and RSQRTPS: "relative error for this approximation is <= 1.5 * 2^-12"; tables differ.
         M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss => mask.approximate = true,
-        // The order in which the parts of a long operand are accessed is not architectural.
-        M::Fldenv | M::Frstor | M::Fxrstor | M::Popa | M::Popad => mask.many_accesses = true,
-        M::Maskmovdqu if intel => mask.many_accesses = true,
         _ => {}
     }
-    if matches!(encoding.instruction.mnemonic(), M::Fnstenv | M::Fnsave | M::Fxsave) {
-        mask.many_accesses = true;
-    }
+    mask.many_accesses = many_accesses(encoding.instruction.mnemonic(), maker);
     mask
+}
+
+/// Whether it differs which part of the operand faults: the order in which the parts of a long one are accessed is not
+/// architectural.
+pub fn many_accesses(mnemonic: Mnemonic, maker: Maker) -> bool {
+    use Mnemonic as M;
+    match mnemonic {
+        M::Fldenv | M::Frstor | M::Fxrstor | M::Popa | M::Popad | M::Fnstenv | M::Fnsave | M::Fxsave => true,
+        M::Maskmovdqu => maker != Maker::Amd,
+        _ => false,
+    }
 }

@@ -32,7 +32,7 @@ fn get64(bytes: &[u8], at: usize) -> u64 {
 
 /// What a fault leaves behind in memory is not compared for instructions that store more than once: the manual does
 /// not say how far they got.
-fn many_stores(encoding: &Encoding) -> bool {
+pub(super) fn many_stores(encoding: &Encoding) -> bool {
     use iced_x86::Mnemonic as M;
     matches!(
         encoding.instruction.mnemonic(),

@@ -350,6 +350,7 @@ impl<'a> Bench<'a> {
         let mut different = 0;
         let mut left_out = 0;
         let mut doubtful = Vec::new();
+        let in_part = self.judge.stores_in_part(encoding);
         for index in 0..count {
             let range = index * stride..(index + 1) * stride;
             let input = self.judge.input_ref(range.clone());
@@ -372,7 +373,7 @@ impl<'a> Bench<'a> {
             }
             let kind = kind_of(encoding, input, vector) as usize;
             counts[kind].0 += 1;
-            if differences.is_some() && left_out > 0 {
+            if differences.is_some() && (left_out > 0 || in_part) {
                 doubtful.push((kind, input.to_vec()));
             } else if let Some(differences) = differences {
                 counts[kind].1 += 1;
@@ -390,7 +391,7 @@ impl<'a> Bench<'a> {
         self.outcome.left_out += left_out;
         self.outcome.cases += count as u64 - left_out;
         // What a judge that is wrong left in memory is wrong too.
-        let comparable = left_out == 0 && mask.memory[0] == (0, 0);
+        let comparable = left_out == 0 && mask.memory[0] == (0, 0) && !in_part;
         let refused = self.subject.refused().map(|why| self.of_batch(encoding, stride, &why));
         if first.is_none()
             && let Some(text) = refused.or_else(|| if comparable { self.stray(encoding, stride) } else { None })
@@ -400,7 +401,7 @@ impl<'a> Bench<'a> {
             self.outcome.lines.push(text.line.clone());
             first = Some((Vec::new(), text));
         }
-        // What was left out may have left other memory to the cases after it: these are judged alone.
+        // What was left out or stored in part may have left other memory to the cases after it: these are judged alone.
         for (kind, record) in doubtful {
             let mut trial = Trial::new(self.judge.as_mut(), &mut self.subject, self.plan.unmasked);
             let differences = trial.differences(encoding, &record).unwrap_or_else(|reason| format!(" lost: {reason}"));

@@ -90,6 +90,9 @@ pub fn asked(case: &Case, len: usize) -> Asked {
     if let [0x0F, 0xB9 | 0xFF, ..] = opcode(case) {
         return Asked::No("Intel takes a ModRM byte, AMD none");
     }
+    if let [0xC7, 0xF8, ..] = opcode(case) {
+        return Asked::No("a transaction on Intel's processors, which ends at a place of chance");
+    }
     let whole = decode(case, len, DecoderOptions::NONE);
     let Some((instruction, length)) = whole else { return asked_invalid(case, len) };
     if case.bytes[..len].iter().skip(length).any(|byte| *byte != 0xCC) {

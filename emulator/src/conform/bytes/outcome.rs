@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::conform::layout::{NO_EXCEPTION, field, get32};
+use crate::conform::masks::many_accesses;
 use crate::conform::native::Maker;
 use crate::conform::plant::Plant;
 use iced_x86::{Code, Decoder, DecoderOptions};
@@ -57,6 +58,14 @@ impl Outcome {
         }
     }
 
+    /// The same with this address of the page fault.
+    fn at(self, address: u32) -> Outcome {
+        match self {
+            Outcome::Fault { vector, error, eip, .. } => Outcome::Fault { vector, error, eip, address },
+            other => other,
+        }
+    }
+
     /// #UD at the case's first byte.
     pub fn undefined(case: &Case) -> Outcome {
         Outcome::Fault { vector: 6, error: 0, eip: case.placement().eip(), address: 0 }
@@ -70,17 +79,34 @@ impl Outcome {
     }
 }
 
-/// Why two outcomes that differ are both right, if they are. Whether an undefined opcode takes more bytes before it is
-/// refused shows where they cannot be fetched: Intel's Sapphire Rapids fetches them, AMD's Zen 3 and Ring86 do not.
+/// Why two outcomes that differ are both right, if they are.
+///
+/// Whether an undefined opcode takes more bytes before it is refused shows where they cannot be fetched: Intel's Sapphire
+/// Rapids fetches them, AMD's Zen 3 and Ring86 do not.
 pub fn known(maker: Maker, case: &Case, host: Outcome, ring86: Outcome) -> Option<&'static str> {
-    let (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. }) = (host, ring86) else {
-        return None;
-    };
     let is_prefix = |byte: &&u8| matches!(byte, 0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3);
     let opcode = &case.bytes[case.bytes.iter().take_while(is_prefix).count()..];
     let takes_more = matches!(opcode, [0x0F, 0x39 | 0x3B..=0x3F | 0x7A | 0x7B | 0xA6 | 0xA7, ..]);
-    (maker != Maker::Amd && takes_more).then_some("operands are fetched behind an undefined opcode")
+    match (host, ring86) {
+        (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. })
+            if maker != Maker::Amd && takes_more =>
+        {
+            Some("operands are fetched behind an undefined opcode")
+        }
+        (Outcome::Fault { vector: 14, address, .. }, Outcome::Fault { address: ours, .. })
+            if maker != Maker::Amd
+                && many_accesses(code_of(case).mnemonic(), maker)
+                && address.abs_diff(ours) < LONGEST
+                && host.at(0) == ring86.at(0) =>
+        {
+            Some("which part of a long operand faults is not architectural")
+        }
+        _ => None,
+    }
 }
+
+/// Bytes of the longest memory operand.
+const LONGEST: u32 = 512;
 
 fn code_of(case: &Case) -> Code {
     Decoder::new(case.environment.bits(), &case.bytes, DecoderOptions::NONE).decode().code()
