@@ -293,10 +293,10 @@ fn a_bug_planted_in_any_flag_of_any_form_is_found_in_few_cases() {
     let found: Vec<_> = got.tests.iter().filter(|test| test.status == Status::Pass).collect();
     assert!(found.len() > 1900 && got.totals().cases > 12_000, "{:?}", got.totals());
     let of = |name: &str| got.tests.iter().find(|test| test.name == name).expect("a form");
-    // Of a multiplication CF, OF and DF, with some makers' processors AF.
+    // Of a multiplication CF, OF and DF, and what the host's maker and Ring86 have in common.
     let mul = of("32-bit Mul_rm32");
-    let left_out = mul.detail.split_once("; undefined and not compared: PF ").is_some_and(|it| it.1.ends_with("ZF SF"));
-    assert!((3..=4).contains(&mul.cases) && left_out, "{mul:?}");
+    let left_out = mul.detail.split_once("; undefined and not compared: ").map(|(_, flags)| flags);
+    assert!(matches!((mul.cases, left_out), (3, Some("PF AF ZF SF")) | (6, Some("ZF"))), "{mul:?}");
     // Only raises an exception in user mode, which leaves the flags to the handler; tiers has it at CPL 0.
     assert_eq!(of("16-bit Hlt").status, Status::Pass);
     assert_eq!(of("32-bit Cpuid").detail, "describes the host");
@@ -849,5 +849,5 @@ fn every_claimed_instruction_form_is_in_the_matrix() {
     assert!(cells.iter().all(|cell| cell.parse::<u64>().is_ok_and(|cases| cases > 0)), "{row}");
     // What is left out differs by maker, but of all of them it is something here.
     let mul = table.lines().find(|line| line.starts_with("Mul_rm32 ")).unwrap();
-    assert!(mul.contains(" PF, ") && mul.ends_with(" ZF, SF"), "{mul}");
+    assert!(mul.ends_with("  ZF") || mul.ends_with("  PF, AF, ZF, SF"), "{mul}");
 }

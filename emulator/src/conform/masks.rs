@@ -91,10 +91,10 @@ pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
         // SDM volume 2, SHLD and SHRD: AF is undefined; for a count above 1 OF is undefined.
         M::Shld | M::Shrd => {
             mask.eflags &= !only(amd, flag::AF | flag::OF);
-            mask.of_single = true;
+            mask.of_single = intel;
         }
         // SDM volume 2, MUL and IMUL: "the SF, ZF, AF, and PF flags are undefined".
-        M::Mul | M::Imul => mask.eflags &= !(flag::SF | flag::ZF | only(amd, flag::AF) | flag::PF),
+        M::Mul | M::Imul => mask.eflags &= !(flag::ZF | only(amd, flag::SF | flag::AF | flag::PF)),
         // SDM volume 2, DIV and IDIV: "the CF, OF, SF, ZF, AF, and PF flags are undefined". Intel leaves them, as Ring86
         // does.
         M::Div | M::Idiv => mask.eflags &= !only(amd, ARITHMETIC),
@@ -111,19 +111,19 @@ pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
         // SDM volume 2, PUSH: a segment register pushed with 32-bit operands either is zero-extended or leaves the
         // upper word of the slot as it was. Zen does the former, recent Intel processors and Ring86 the latter.
         M::Push if amd && encoding.instruction.op0_register().is_segment_register() => mask.memory[0] = (-2, 0),
-        // SDM volume 2, FCOMI: C1 is "set to 0"; Zen leaves it. "If the invalid-arithmetic-operand exception is
-        // unmasked, the status flags are not set"; Zen sets them.
+        // SDM volume 2, FCOMI: C1 is "set to 0"; Zen and Intel's Sapphire Rapids leave it. "If the
+        // invalid-arithmetic-operand exception is unmasked, the status flags are not set"; both set them.
         M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip => {
             mask.fsw &= !0x0200;
             mask.eflags_unmasked &= !ARITHMETIC;
         }
         // SDM volume 2, FCOM: "if the invalid-arithmetic-operand exception is unmasked, the condition code flags are
-        // not set"; Zen sets them.
+        // not set"; Zen and Sapphire Rapids set them.
         M::Fcom | M::Fcomp | M::Fcompp | M::Fucom | M::Fucomp | M::Fucompp | M::Ficom | M::Ficomp | M::Ftst => {
             mask.fsw_unmasked &= !0x4500;
         }
-        // SDM volume 2, CVTPI2PS: "causes a transition from x87 FPU to MMX technology operation"; Zen makes it only for
-        // the register form.
+        // SDM volume 2, CVTPI2PS: "causes a transition from x87 FPU to MMX technology operation"; Zen and Sapphire Rapids
+        // make it only for the register form.
         M::Cvtpi2ps => mask.no_x87 = encoding.instruction.op1_kind() == iced_x86::OpKind::Memory,
         // SDM volume 2, FFREE: "C0, C1, C2, C3: undefined".
         M::Ffree | M::Ffreep => mask.fsw &= if amd { !0x4700 } else { !0x0200 },
@@ -154,5 +154,43 @@ pub fn many_accesses(mnemonic: Mnemonic, maker: Maker) -> bool {
         M::Fldenv | M::Frstor | M::Fxrstor | M::Popa | M::Popad | M::Fnstenv | M::Fnsave | M::Fxsave => true,
         M::Maskmovdqu => maker != Maker::Amd,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::generate::encoding_of;
+    use crate::conform::layout::{Environment, Placement};
+
+    #[test]
+    fn of_an_unknown_make_the_least_is_compared() {
+        let placement = Placement { environment: Environment::Flat32, offset: 0x8100 };
+        // SHL, ROL, BSF, SHLD, MUL, DIV, AAA, DAA, PUSH ES, FFREE, ADD.
+        let codes: [&[u8]; 11] = [
+            &[0xC1, 0xE0, 5],
+            &[0xC1, 0xC0, 5],
+            &[0x0F, 0xBC, 0xC1],
+            &[0x0F, 0xA4, 0xC8, 5],
+            &[0xF7, 0xE1],
+            &[0xF7, 0xF1],
+            &[0x37],
+            &[0x27],
+            &[0x06],
+            &[0xDD, 0xC1],
+            &[0x01, 0xC8],
+        ];
+        let mut differing = 0;
+        for code in codes {
+            let encoding = encoding_of(placement, code).expect("an instruction that is generated");
+            let [amd, intel, other] = [Maker::Amd, Maker::Intel, Maker::Other].map(|maker| mask(&encoding, maker));
+            assert_eq!(other.eflags, amd.eflags & intel.eflags, "{code:x?}");
+            assert_eq!(other.fsw, amd.fsw & intel.fsw, "{code:x?}");
+            assert_eq!(other.of_single, amd.of_single | intel.of_single, "{code:x?}");
+            // No maker has a mask for memory here but AMD.
+            assert_eq!(other.memory, amd.memory, "{code:x?}");
+            differing += u32::from(amd != intel);
+        }
+        assert_eq!(differing, 10);
     }
 }
