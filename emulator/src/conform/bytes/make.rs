@@ -79,7 +79,7 @@ pub enum Asked {
 }
 
 /// The bytes behind the prefixes.
-fn opcode(case: &Case) -> &[u8] {
+pub fn opcode(case: &Case) -> &[u8] {
     let at = case.bytes.iter().position(|byte| !PREFIXES.contains(byte)).unwrap_or(case.bytes.len());
     &case.bytes[at..]
 }

@@ -1,6 +1,7 @@
 //! What became of a case, in terms that both sides can be compared in.
 
 use super::Case;
+use super::make::opcode;
 use crate::conform::layout::{NO_EXCEPTION, field, get32};
 use crate::conform::masks::many_accesses;
 use crate::conform::native::Maker;
@@ -84,9 +85,7 @@ impl Outcome {
 /// Whether an undefined opcode takes more bytes before it is refused shows where they cannot be fetched: Intel's Sapphire
 /// Rapids fetches them, AMD's Zen 3 and Ring86 do not.
 pub fn known(maker: Maker, case: &Case, host: Outcome, ring86: Outcome) -> Option<&'static str> {
-    let is_prefix = |byte: &&u8| matches!(byte, 0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 | 0xF2 | 0xF3);
-    let opcode = &case.bytes[case.bytes.iter().take_while(is_prefix).count()..];
-    let takes_more = matches!(opcode, [0x0F, 0x39 | 0x3B..=0x3F | 0x7A | 0x7B | 0xA6 | 0xA7, ..]);
+    let takes_more = matches!(opcode(case), [0x0F, 0x39 | 0x3B..=0x3F | 0x7A | 0x7B | 0xA6 | 0xA7, ..]);
     match (host, ring86) {
         (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. })
             if maker != Maker::Amd && takes_more =>
