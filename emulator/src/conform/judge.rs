@@ -28,7 +28,7 @@ pub trait Judge: Send {
     /// # Errors
     /// The record at which the judge was lost; the next batch gets a new one.
     fn run(&mut self, count: usize) -> Result<(), Lost>;
-    /// Why the judge, and not Ring86, is known to be wrong about a case in which they differ.
+    /// Why a case in which they differ is no fault of Ring86, if that is known: the judge is wrong, or free to differ.
     fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str>;
     /// Whether an instruction that faults may leave another part of its stores in memory than Ring86 does.
     fn stores_in_part(&self, _encoding: &Encoding) -> bool {
