@@ -2,18 +2,12 @@
 //! those of another make: whole cases that have no mask. Seen on the processors that `docs/conformance.md` names.
 
 use super::generate::Encoding;
+use super::layout::vector::{ALIGNMENT, BOUND, PAGE, PROTECTION, STACK};
 use super::layout::{FX_LEN, NO_EXCEPTION, field, get32, put32};
 use super::masks::{ARITHMETIC, mask};
 use super::native::Maker;
 use super::report::compare;
 use iced_x86::{Code, Mnemonic};
-
-/// Exceptions by vector.
-const BOUND: u32 = 5;
-const STACK: u32 = 12;
-const PROTECTION: u32 = 13;
-const PAGE: u32 = 14;
-const ALIGNMENT: u32 = 17;
 
 /// Why a case in which a host of this make (`expected`) and Ring86 (`got`) differ is neither's fault, if it is.
 pub(super) fn known(
@@ -34,11 +28,12 @@ fn intel(maker: Maker, encoding: &Encoding, input: &[u8], expected: &[u8], got: 
     use Mnemonic as M;
     let instruction = &encoding.instruction;
     let (theirs, ours) = (get32(expected, field::VECTOR), get32(got, field::VECTOR));
+    let mask = mask(encoding, maker);
     // Whether they are the same but for what `patch` takes from the host.
     let same_but = |patch: &dyn Fn(&mut [u8])| {
         let mut got = got.to_vec();
         patch(&mut got);
-        compare(encoding, mask(encoding, maker), input, expected, &got).is_none()
+        compare(encoding, mask, input, expected, &got).is_none()
     };
     let take = |at: usize| move |got: &mut [u8]| put32(got, at, get32(expected, at));
     let memory_fault = |vector| matches!(vector, STACK | PROTECTION | PAGE | ALIGNMENT);
@@ -87,15 +82,15 @@ fn intel(maker: Maker, encoding: &Encoding, input: &[u8], expected: &[u8], got: 
         {
             Some("of a store of ten bytes that faults a part may be in memory")
         }
-        M::Fsin | M::Fcos | M::Fsincos | M::Fptan | M::Fpatan | M::F2xm1 | M::Fyl2x | M::Fyl2xp1
-            if [fx + 40, fx + 56].iter().any(|st| get32(expected, *st) & 0x7FFF <= 1)
-                && same_but(&|got| {
-                    take_underflow(got);
-                    // With the exception unmasked the smaller one has another exponent, too.
-                    if get32(input, fx) & UNDERFLOW_MASK == 0 {
-                        got[fx + 32..fx + 64].copy_from_slice(&expected[fx + 32..fx + 64]);
-                    }
-                }) =>
+        _ if mask.ulp
+            && [fx + 40, fx + 56].iter().any(|st| get32(expected, *st) & 0x7FFF <= 1)
+            && same_but(&|got| {
+                take_underflow(got);
+                // With the exception unmasked the smaller one has another exponent, too.
+                if get32(input, fx) & UNDERFLOW_MASK == 0 {
+                    got[fx + 32..fx + 64].copy_from_slice(&expected[fx + 32..fx + 64]);
+                }
+            }) =>
         {
             Some("between the smallest normal number and the largest below it is the last place")
         }

@@ -28,15 +28,32 @@ pub trait Judge: Send {
     /// # Errors
     /// The record at which the judge was lost; the next batch gets a new one.
     fn run(&mut self, count: usize) -> Result<(), Lost>;
-    /// Why a case in which they differ is no fault of Ring86, if that is known: the judge is wrong, or free to differ.
-    fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str>;
-    /// Whether an instruction that faults may leave another part of its stores in memory than Ring86 does.
-    fn stores_in_part(&self, _encoding: &Encoding) -> bool {
-        false
+    /// Whose way it has where results are undefined.
+    fn maker(&self) -> Maker;
+    /// Why a case in which they differ is no fault of Ring86, if that is known: the judge is wrong or, but with
+    /// `unmasked`, free to differ.
+    fn known(
+        &self,
+        encoding: &Encoding,
+        input: &[u8],
+        expected: &[u8],
+        got: &[u8],
+        unmasked: bool,
+    ) -> Option<&'static str>;
+    /// What the judge cannot say, besides what is undefined.
+    fn narrow(&self, _encoding: &Encoding, _mask: &mut Mask) {}
+
+    /// What counts in a comparison with this judge.
+    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {
+        let mut mask = if unmasked { NOTHING_LEFT_OUT } else { mask(encoding, self.maker()) };
+        self.narrow(encoding, &mut mask);
+        mask
     }
 
-    /// What counts in a comparison with this judge; with `unmasked` all that it can say.
-    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask;
+    /// Whether an instruction that faults may leave another part of its stores in memory than Ring86 does.
+    fn stores_in_part(&self, encoding: &Encoding) -> bool {
+        self.maker() != Maker::Amd && many_stores(encoding)
+    }
 }
 
 impl Judge for Oracle {
@@ -64,16 +81,19 @@ impl Judge for Oracle {
         Oracle::run(self, count)
     }
 
-    fn known(&self, encoding: &Encoding, input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str> {
-        host_differs::known(Maker::of_host(), encoding, input, expected, got)
+    fn maker(&self) -> Maker {
+        Maker::of_host()
     }
 
-    fn stores_in_part(&self, encoding: &Encoding) -> bool {
-        Maker::of_host() != Maker::Amd && many_stores(encoding)
-    }
-
-    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {
-        if unmasked { NOTHING_LEFT_OUT } else { mask(encoding, Maker::of_host()) }
+    fn known(
+        &self,
+        encoding: &Encoding,
+        input: &[u8],
+        expected: &[u8],
+        got: &[u8],
+        unmasked: bool,
+    ) -> Option<&'static str> {
+        if unmasked { None } else { host_differs::known(self.maker(), encoding, input, expected, got) }
     }
 }
 

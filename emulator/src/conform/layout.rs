@@ -58,6 +58,22 @@ pub mod field {
 
 /// Length of a record's header.
 pub const HEADER_LEN: usize = 64;
+/// Exceptions, as the vector field has them (SDM volume 3, 6.3.1).
+pub mod vector {
+    /// #BR.
+    pub const BOUND: u32 = 5;
+    /// #UD.
+    pub const INVALID: u32 = 6;
+    /// #SS.
+    pub const STACK: u32 = 12;
+    /// #GP.
+    pub const PROTECTION: u32 = 13;
+    /// #PF.
+    pub const PAGE: u32 = 14;
+    /// #AC.
+    pub const ALIGNMENT: u32 = 17;
+}
+
 /// Value of the vector field when the instruction completed.
 pub const NO_EXCEPTION: u32 = 0xFFFF_FFFF;
 /// Length of the FXSAVE image in a record.

@@ -146,6 +146,9 @@ pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
     mask
 }
 
+/// Bytes of the longest memory operand, FXSAVE's.
+pub const LONGEST_OPERAND: u32 = 512;
+
 /// Whether it differs which part of the operand faults: the order in which the parts of a long one are accessed is not
 /// architectural.
 pub fn many_accesses(mnemonic: Mnemonic, maker: Maker) -> bool {

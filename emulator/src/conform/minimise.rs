@@ -51,8 +51,8 @@ impl<'a> Trial<'a> {
         let mask = self.judge.mask(encoding, self.unmasked);
         let got = &self.got[..stride];
         let differences = compare(encoding, mask, record, expected, got);
-        let asked = differences.as_ref().filter(|_| !self.unmasked);
-        self.known = asked.and_then(|_| self.judge.known(encoding, record, expected, got));
+        let known = |_| self.judge.known(encoding, record, expected, got, self.unmasked);
+        self.known = differences.as_ref().and_then(known);
         Ok(differences.filter(|_| self.known.is_none()).unwrap_or_default())
     }
 

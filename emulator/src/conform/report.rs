@@ -4,7 +4,7 @@ use super::generate::{Encoding, encoding_of};
 use super::layout::{
     ARENA, ARENA_LEN, Environment, FX_LEN, HARNESS_LEN, NO_EXCEPTION, Placement, field, get32, put32, seg,
 };
-use super::masks::Mask;
+use super::masks::{LONGEST_OPERAND, Mask};
 use std::fmt::Write as _;
 
 /// Names of the general registers, by number.
@@ -92,7 +92,7 @@ pub fn compare(encoding: &Encoding, mask: Mask, input: &[u8], expected: &[u8], g
             note("error", e.into(), g.into());
         }
         let (e, g) = (get32(expected, field::CR2), get32(got, field::CR2));
-        if vector == 14 && e != g && !(mask.many_accesses && e.abs_diff(g) < 512) {
+        if vector == 14 && e != g && !(mask.many_accesses && e.abs_diff(g) < LONGEST_OPERAND) {
             note("cr2", e.into(), g.into());
         }
     }

@@ -361,8 +361,7 @@ impl<'a> Bench<'a> {
             self.outcome.faults += u64::from(vector != NO_EXCEPTION);
             let differences = compare(encoding, mask, input, expected, got);
             if differences.is_some()
-                && !self.plan.unmasked
-                && let Some(reason) = self.judge.known(encoding, input, expected, got)
+                && let Some(reason) = self.judge.known(encoding, input, expected, got, self.plan.unmasked)
             {
                 tally.known.insert(reason);
                 left_out += 1;

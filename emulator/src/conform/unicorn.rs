@@ -7,7 +7,7 @@ use super::layout::{
     ARENA, ARENA_LEN, CODE, CODE_LEN, CTRL, HARNESS_LEN, INPUT, LOW, OUTPUT, Placement, RECORDS_LEN, STACK_TOP, Shape,
     TOTAL_LEN, field, put32, seg,
 };
-use super::masks::{Mask, NOTHING_LEFT_OUT, mask};
+use super::masks::Mask;
 use super::native::{Lost, Maker};
 use super::tables;
 use super::thunk::{self, ctrl};
@@ -234,14 +234,23 @@ impl Judge for Unicorn {
         Err(Lost { index: (at / stride).min(count.saturating_sub(1)), reason })
     }
 
-    fn known(&self, encoding: &Encoding, _input: &[u8], expected: &[u8], got: &[u8]) -> Option<&'static str> {
+    fn maker(&self) -> Maker {
+        // What Ring86 does with undefined flags is AMD's way.
+        Maker::Amd
+    }
+
+    fn known(
+        &self,
+        encoding: &Encoding,
+        _input: &[u8],
+        expected: &[u8],
+        got: &[u8],
+        _unmasked: bool,
+    ) -> Option<&'static str> {
         unicorn_differs::known(encoding, expected, got)
     }
 
-    fn mask(&self, encoding: &Encoding, unmasked: bool) -> Mask {
-        // What Ring86 does with undefined flags is AMD's way.
-        let mut mask = if unmasked { NOTHING_LEFT_OUT } else { mask(encoding, Maker::Amd) };
-        unicorn_differs::narrow(encoding, &mut mask);
-        mask
+    fn narrow(&self, encoding: &Encoding, mask: &mut Mask) {
+        unicorn_differs::narrow(encoding, mask);
     }
 }

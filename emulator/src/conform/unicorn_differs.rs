@@ -1,16 +1,10 @@
 //! Where Unicorn 2.0.1 is wrong: what it does instead of what the manual says and the host's processor does.
 
 use super::generate::Encoding;
+use super::layout::vector::{ALIGNMENT, INVALID, PAGE, PROTECTION, STACK};
 use super::layout::{NO_EXCEPTION, field, get32};
 use super::masks::Mask;
 use iced_x86::{Code, CpuidFeature, Mnemonic, OpKind, RflagsBits};
-
-/// Exceptions by vector.
-const INVALID: u32 = 6;
-const STACK: u32 = 12;
-const PROTECTION: u32 = 13;
-const PAGE: u32 = 14;
-const ALIGNMENT: u32 = 17;
 
 /// Why a case in which Unicorn (`expected`) and Ring86 (`got`) differ is Unicorn's fault, if it is. `native` asks the
 /// host's processor about the same cases, and it does as Ring86 does.

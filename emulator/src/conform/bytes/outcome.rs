@@ -3,7 +3,7 @@
 use super::Case;
 use super::make::opcode;
 use crate::conform::layout::{NO_EXCEPTION, field, get32};
-use crate::conform::masks::many_accesses;
+use crate::conform::masks::{LONGEST_OPERAND, many_accesses};
 use crate::conform::native::Maker;
 use crate::conform::plant::Plant;
 use iced_x86::{Code, Decoder, DecoderOptions};
@@ -85,17 +85,17 @@ impl Outcome {
 /// Whether an undefined opcode takes more bytes before it is refused shows where they cannot be fetched: Intel's Sapphire
 /// Rapids fetches them, AMD's Zen 3 and Ring86 do not.
 pub fn known(maker: Maker, case: &Case, host: Outcome, ring86: Outcome) -> Option<&'static str> {
+    if maker == Maker::Amd {
+        return None;
+    }
     let takes_more = matches!(opcode(case), [0x0F, 0x39 | 0x3B..=0x3F | 0x7A | 0x7B | 0xA6 | 0xA7, ..]);
     match (host, ring86) {
-        (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. })
-            if maker != Maker::Amd && takes_more =>
-        {
+        (Outcome::Fault { vector: 13 | 14, .. }, Outcome::Fault { vector: 6, .. }) if takes_more => {
             Some("operands are fetched behind an undefined opcode")
         }
         (Outcome::Fault { vector: 14, address, .. }, Outcome::Fault { address: ours, .. })
-            if maker != Maker::Amd
-                && many_accesses(code_of(case).mnemonic(), maker)
-                && address.abs_diff(ours) < LONGEST
+            if many_accesses(code_of(case).mnemonic(), maker)
+                && address.abs_diff(ours) < LONGEST_OPERAND
                 && host.at(0) == ring86.at(0) =>
         {
             Some("which part of a long operand faults is not architectural")
@@ -103,9 +103,6 @@ pub fn known(maker: Maker, case: &Case, host: Outcome, ring86: Outcome) -> Optio
         _ => None,
     }
 }
-
-/// Bytes of the longest memory operand.
-const LONGEST: u32 = 512;
 
 fn code_of(case: &Case) -> Code {
     Decoder::new(case.environment.bits(), &case.bytes, DecoderOptions::NONE).decode().code()
