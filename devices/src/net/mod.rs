@@ -1,7 +1,9 @@
 //! Network cards: NE2000 on ISA and PCI (DP8390), and RTL8139C+.
 //!
 //! A card exchanges whole Ethernet frames, without preamble and check sequence, with a [`NetPort`]: the far end of its
-//! cable. Frames wait there until the card has room, so a card never holds more than its own memory.
+//! cable. Frames wait there until the card has room, so a card never holds more than its own memory. A frame that
+//! waits for [`PATIENCE`] while the driver does nothing is lost and the card says so, as when a real ring overflows:
+//! a driver that has left packets in a full ring would never be told of another one.
 
 pub mod dp8390;
 pub mod rtl8139;
@@ -14,6 +16,10 @@ pub const MAX_FRAME: usize = 1518;
 pub const MIN_FRAME: usize = 60;
 /// Destination, source and type.
 pub const HEADER: usize = 14;
+
+/// How long, in nanoseconds of guest time, a frame waits for room in a ring that the driver has stopped to read: that
+/// of eight long frames on a cable of 10 Mbit/s, which is what an NE2000's ring holds.
+pub const PATIENCE: Time = 10_000_000;
 
 /// An Ethernet (MAC) address.
 pub type MacAddress = [u8; 6];

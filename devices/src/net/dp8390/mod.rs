@@ -8,7 +8,9 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 
-use super::{Destination, HEADER, MAX_FRAME, MIN_FRAME, MacAddress, NetPort, NetworkCard, crc32, multicast_bit};
+use super::{
+    Destination, HEADER, MAX_FRAME, MIN_FRAME, MacAddress, NetPort, NetworkCard, PATIENCE, crc32, multicast_bit,
+};
 use crate::{IrqLine, PciFunction, PortIo, Time, Timed};
 pub use pci::Rtl8029;
 use spec::{
@@ -46,6 +48,8 @@ struct Dp8390 {
     status: u8,
     mask: u8,
     missed: u8,
+    /// When the driver last wrote a register.
+    written: Time,
     remote_address: u16,
     remote_count: u16,
     /// What the remote registers were set to, for DCR's auto-initialise.
@@ -82,6 +86,7 @@ impl Dp8390 {
             status: isr::RST,
             mask: 0,
             missed: 0,
+            written: 0,
             remote_address: 0,
             remote_count: 0,
             local_address: 0,
@@ -272,21 +277,40 @@ impl Dp8390 {
         }
     }
 
+    /// When the frame that waits is lost, if the ring has no room for it and the driver was told of all packets there.
+    fn overflows_at(&self) -> Option<Time> {
+        let told = self.status & (isr::PRX | isr::OVW) == 0;
+        (told && self.port.waiting().is_some() && !self.can_take()).then(|| self.written.saturating_add(PATIENCE))
+    }
+
+    /// The ring overflows: the frame that waits is lost (datasheet, "Buffer ring overflow").
+    fn overflow(&mut self) {
+        let Some(frame) = self.port.poll() else { return };
+        if frame.get(..6).is_some_and(|to| self.accepts(to)) {
+            self.miss(&frame);
+            self.raise(isr::OVW);
+        }
+    }
+
+    /// Counts a frame that was meant for this station and is not stored.
+    fn miss(&mut self, frame: &[u8]) {
+        let monitor = if self.rx_config & rcr::MON != 0 { rsr::DIS } else { 0 };
+        self.missed = self.missed.saturating_add(1).min(0xC0);
+        self.rx_status = rsr::MPA | Self::group(frame) | monitor;
+    }
+
+    /// What the receive status says of a frame to several stations.
+    fn group(frame: &[u8]) -> u8 {
+        if frame[0] & 1 != 0 { rsr::PHY } else { 0 }
+    }
+
     fn receive_frame(&mut self, frame: &[u8]) {
-        if !self.listening() || !(HEADER..=MAX_FRAME).contains(&frame.len()) {
+        if !self.listening() || !(HEADER..=MAX_FRAME).contains(&frame.len()) || !self.accepts(&frame[..6]) {
             return;
         }
-        let to = &frame[..6];
-        if !self.accepts(to) {
-            return;
-        }
-        let group = if to[0] & 1 != 0 { rsr::PHY } else { 0 };
         let pages = Self::pages_for(frame.len());
         if self.rx_config & rcr::MON != 0 || !self.ring_makes_sense() || pages >= self.ring_size() {
-            let monitor = if self.rx_config & rcr::MON != 0 { rsr::DIS } else { 0 };
-            self.missed = self.missed.saturating_add(1).min(0xC0);
-            self.rx_status = rsr::MPA | group | monitor;
-            return;
+            return self.miss(frame);
         }
         let mut packet = [0; MAX_FRAME + PACKET_HEADER + FCS];
         let length = frame.len().max(MIN_FRAME);
@@ -297,7 +321,7 @@ impl Dp8390 {
         let size = self.ring_size();
         let offset = usize::from(self.current - self.page_start);
         let next = self.page_start + ((offset + pages) % size) as u8;
-        self.rx_status = rsr::PRX | group;
+        self.rx_status = rsr::PRX | Self::group(frame);
         let [low, high] = ((length + FCS) as u16).to_le_bytes();
         packet[..PACKET_HEADER].copy_from_slice(&[self.rx_status, next, low, high]);
         for (i, page) in packet[..end + FCS].chunks(PAGE).enumerate() {
@@ -422,7 +446,8 @@ impl Dp8390 {
         })
     }
 
-    fn port_write(&mut self, port: u16, size: u8, value: u32) {
+    fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) {
+        self.written = now;
         let number = port & (PORTS - 1);
         if number >= r::RESET {
             // The board's reset is triggered by reading; the write ends it.
@@ -442,11 +467,14 @@ impl Dp8390 {
 
 impl Timed for Dp8390 {
     fn next_event(&self) -> Option<Time> {
-        self.can_take().then_some(0)
+        if self.can_take() { Some(0) } else { self.overflows_at() }
     }
 
-    fn advance(&mut self, _now: Time) {
+    fn advance(&mut self, now: Time) {
         self.receive();
+        if self.overflows_at().is_some_and(|at| at <= now) {
+            self.overflow();
+        }
     }
 }
 
@@ -475,8 +503,8 @@ impl PortIo for Ne2000 {
         self.chip.port_read(port, size)
     }
 
-    fn port_write(&mut self, _now: Time, port: u16, size: u8, value: u32) {
-        self.chip.port_write(port, size, value);
+    fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) {
+        self.chip.port_write(now, port, size, value);
     }
 }
 

@@ -42,8 +42,8 @@ impl PortIo for Rtl8029 {
         self.chip.port_read(port, size)
     }
 
-    fn port_write(&mut self, _now: Time, port: u16, size: u8, value: u32) {
-        self.chip.port_write(port, size, value);
+    fn port_write(&mut self, now: Time, port: u16, size: u8, value: u32) {
+        self.chip.port_write(now, port, size, value);
     }
 }
 

@@ -116,6 +116,8 @@ pub mod isr {
     pub const PTX: u8 = 1 << 1;
     /// Transmit error.
     pub const TXE: u8 = 1 << 3;
+    /// Overwrite warning: the ring was full, and a packet was lost.
+    pub const OVW: u8 = 1 << 4;
     /// Remote DMA complete.
     pub const RDC: u8 = 1 << 6;
     /// Reset status; no interrupt comes of it.

@@ -165,6 +165,36 @@ fn packets_fill_the_ring_and_wrap() {
     assert_ne!(b.inb(r::ISR) & isr::PRX, 0);
 }
 
+/// Linux reads nine packets at most before it clears PRX, after which a card with a full ring that said nothing would
+/// wait for the driver as the driver for the card.
+#[test]
+fn a_full_ring_that_the_driver_has_left_overflows() {
+    let mut b = Bench::new();
+    b.start();
+    for _ in 0..16 {
+        b.cable.offer(&frame(MAC, 1000));
+    }
+    b.deliver();
+    assert_eq!((b.cable.lengths()[0], b.card.next_event()), (2, None), "the driver has still to look");
+    b.card.port_write(500, BASE + r::ISR, 1, isr::PRX.into());
+    assert_eq!(b.card.next_event(), Some(500 + PATIENCE));
+    b.card.advance(500 + PATIENCE - 1);
+    assert_eq!((b.inb(r::ISR), b.cable.lengths()[0]), (0, 2));
+    b.card.advance(500 + PATIENCE);
+    assert_eq!((b.inb(r::ISR), b.inb(r::RSR), b.inb(r::CNTR2)), (isr::OVW, rsr::MPA, 1));
+    assert_eq!((b.cable.lengths()[0], b.card.next_event(), b.irqs.levels()), (1, None, 1 << 10));
+    // Room: the driver goes on where it was, and the next frame comes.
+    b.out(r::ISR, isr::OVW);
+    b.out(r::BNRY, 0x4A);
+    b.deliver();
+    assert_eq!((b.inb(r::ISR), b.cable.lengths()[0]), (isr::PRX, 0));
+    // A frame for somebody else is no loss.
+    b.out(r::ISR, isr::PRX);
+    b.cable.offer(&frame([2; 6], 1000));
+    b.card.advance(PATIENCE);
+    assert_eq!((b.inb(r::ISR), b.inb(r::CNTR2), b.cable.lengths()[0]), (0, 0, 0));
+}
+
 #[test]
 fn the_send_command_reads_a_packet_and_moves_the_boundary() {
     let mut b = Bench::new();

@@ -12,7 +12,9 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 
-use super::{Destination, HEADER, MAX_FRAME, MIN_FRAME, MacAddress, NetPort, NetworkCard, crc32, multicast_bit};
+use super::{
+    Destination, HEADER, MAX_FRAME, MIN_FRAME, MacAddress, NetPort, NetworkCard, PATIENCE, crc32, multicast_bit,
+};
 use crate::clock::{Ratio, SECOND, earliest};
 use crate::pci::ConfigSpace;
 use crate::pci::spec::{command, header};
@@ -60,6 +62,8 @@ pub struct Rtl8139 {
     /// Timer ticks up to which the timer interrupt was looked at.
     timer_seen: u64,
     missed: u32,
+    /// When the driver last wrote a register.
+    written: Time,
     eeprom_mode: u8,
     config: [u8; 6],
     basic_control: u16,
@@ -103,6 +107,7 @@ impl Rtl8139 {
             timer_interrupt: 0,
             timer_seen: 0,
             missed: 0,
+            written: 0,
             eeprom_mode: 0,
             config: [0; 6],
             basic_control: 0,
@@ -294,6 +299,23 @@ impl Rtl8139 {
         }
     }
 
+    /// When the frame that waits is lost, if the receive buffer has no room for it and the driver was told of all packets
+    /// there. (In C+ mode the card says at once that it has no descriptor, which costs no frame.)
+    fn overflows_at(&self) -> Option<Time> {
+        let told = self.status & (isr::ROK | isr::RXOVW) == 0 && !self.cplus.receives();
+        (told && self.port.waiting().is_some() && !self.can_take()).then(|| self.written.saturating_add(PATIENCE))
+    }
+
+    /// The receive buffer overflows: the frame that waits is lost.
+    fn overflow(&mut self) {
+        if let Some(frame) = self.next_frame()
+            && frame.get(..6).is_some_and(|to| self.accepts(to).is_some())
+        {
+            self.missed = self.missed.saturating_add(1) & 0xFF_FFFF;
+            self.raise(isr::RXOVW);
+        }
+    }
+
     /// Stores a packet, for which there is room, in the receive buffer.
     fn store_in_buffer(&mut self, frame: &[u8], class: u16, memory: &mut dyn GuestMemory) {
         let size = self.buffer_size();
@@ -338,7 +360,9 @@ impl NetworkCard for Rtl8139 {
     }
 
     fn dma_pending(&self) -> bool {
-        self.masters() && (self.tx_waiting.contains(&true) || self.cplus.has_work()) || self.can_take()
+        self.masters() && (self.tx_waiting.contains(&true) || self.cplus.has_work())
+            || self.can_take()
+            || self.overflows_at().is_some_and(|at| at <= self.now)
     }
 
     fn run_dma(&mut self, now: Time, memory: &mut dyn GuestMemory) {
@@ -349,6 +373,9 @@ impl NetworkCard for Rtl8139 {
             self.dump_tallies(memory);
         }
         self.receive(memory);
+        if self.overflows_at().is_some_and(|at| at <= now) {
+            self.overflow();
+        }
     }
 }
 
@@ -366,7 +393,7 @@ impl PortIo for Rtl8139 {
 impl Timed for Rtl8139 {
     fn next_event(&self) -> Option<Time> {
         let frame = if self.can_take() { Some(0) } else { self.port.waiting().and(self.cplus.retry_time()) };
-        earliest(frame, self.timer_event())
+        earliest(earliest(frame, self.overflows_at()), self.timer_event())
     }
 
     fn advance(&mut self, now: Time) {

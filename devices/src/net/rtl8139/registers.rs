@@ -66,6 +66,7 @@ impl Rtl8139 {
     /// Writes `size` bytes from register `at` on.
     pub(super) fn write(&mut self, now: Time, at: u8, size: u8, value: u32) {
         self.now = now;
+        self.written = now;
         self.cplus.guest_acted();
         // A transmit status written as a whole starts one transmission, not four.
         if size == 4 && at & 3 == 0 && (r::TSD0..r::TSAD0).contains(&at) && !self.cplus.sends() {

@@ -241,6 +241,25 @@ fn cplus_sends_gathered_packets_with_checksums() {
 }
 
 #[test]
+fn a_full_buffer_that_the_driver_has_left_overflows() {
+    let mut b = Bench::new();
+    b.start();
+    for _ in 0..10 {
+        b.cable.offer(&frame(MAC, 1000));
+    }
+    b.run();
+    let waiting = b.cable.lengths()[0];
+    assert_eq!((b.card.next_event(), waiting > 1), (None, true), "the driver has still to look");
+    b.now = 500;
+    b.out(r::ISR, 2, isr::ROK.into());
+    assert_eq!(b.card.next_event(), Some(500 + PATIENCE));
+    b.now += PATIENCE;
+    b.run();
+    assert_eq!((b.input(r::ISR, 2) as u16, b.input(r::MPC, 4)), (isr::RXOVW, 1));
+    assert_eq!((b.cable.lengths()[0], b.card.next_event()), (waiting - 1, None));
+}
+
+#[test]
 fn cplus_receives_and_says_when_descriptors_are_missing() {
     let mut b = Bench::new();
     b.start_cplus();
