@@ -176,8 +176,8 @@ fn linux(model: &str, modules: &[&str]) {
     let mut machine = machine(128 << 20, &kernel, "console=ttyS0 panic=-1 ring86.run=sh,/net.sh", initrd, &net);
     match machine.run_until(|_| false, 300_000_000_000) {
         Err(Outcome::PowerOff) => {}
-        Err(other) => panic!("{}\n{}", support::explain(&other), machine.serial_text()),
-        Ok(_) => panic!("the guest did not switch off\n{}", machine.serial_text()),
+        Err(other) => panic!("{}\n{}", support::explain(&other), support::serial_end(&machine)),
+        Ok(_) => panic!("the guest did not switch off\n{}", support::serial_end(&machine)),
     }
     let text = machine.serial_text();
     let lease = "lease 10.0.2.15/24 from 10.0.2.2, router 10.0.2.2, names from 10.0.2.3";

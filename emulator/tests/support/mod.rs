@@ -13,21 +13,27 @@ pub fn machine(config: MachineConfig) -> Machine {
 #[track_caller]
 pub fn wait(machine: &mut Machine, what: &str, seconds: u64, mut done: impl FnMut(&mut Machine) -> bool) {
     let result = machine.run_until(|m| done(m), seconds * 1_000_000_000);
-    let tail = |text: &str| text[text.len().saturating_sub(3000)..].to_owned();
     match result {
         Ok(true) => {}
         Ok(false) => panic!(
             "no {what} after {seconds} s of guest time\nserial: {}\nscreen: {}",
-            tail(&String::from_utf8_lossy(machine.serial_output()).replace(|c: char| !c.is_ascii(), "?")),
+            serial_end(machine),
             machine.screen_text()
         ),
         Err(outcome) => panic!(
             "waiting for {what}, but {}\nserial: {}\nscreen: {}",
             explain(&outcome),
-            tail(&String::from_utf8_lossy(machine.serial_output()).replace(|c: char| !c.is_ascii(), "?")),
+            serial_end(machine),
             machine.screen_text()
         ),
     }
+}
+
+/// The last that a machine said on its serial port: what a failure needs, where logs have a limit.
+#[must_use]
+pub fn serial_end(machine: &Machine) -> String {
+    let text = String::from_utf8_lossy(machine.serial_output()).replace(|c: char| !c.is_ascii(), "?");
+    text[text.len().saturating_sub(3000)..].to_owned()
 }
 
 /// An outcome as text.
