@@ -360,9 +360,7 @@ impl NetworkCard for Rtl8139 {
     }
 
     fn dma_pending(&self) -> bool {
-        self.masters() && (self.tx_waiting.contains(&true) || self.cplus.has_work())
-            || self.can_take()
-            || self.overflows_at().is_some_and(|at| at <= self.now)
+        self.masters() && (self.tx_waiting.contains(&true) || self.cplus.has_work()) || self.can_take()
     }
 
     fn run_dma(&mut self, now: Time, memory: &mut dyn GuestMemory) {
@@ -373,9 +371,6 @@ impl NetworkCard for Rtl8139 {
             self.dump_tallies(memory);
         }
         self.receive(memory);
-        if self.overflows_at().is_some_and(|at| at <= now) {
-            self.overflow();
-        }
     }
 }
 
@@ -399,6 +394,9 @@ impl Timed for Rtl8139 {
     fn advance(&mut self, now: Time) {
         self.now = now;
         self.check_timer(now);
+        if self.overflows_at().is_some_and(|at| at <= now) {
+            self.overflow();
+        }
     }
 }
 
