@@ -203,6 +203,57 @@ impl<T: Timed + ?Sized> Timed for Shared<T> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    //! A medium in memory that the test holds the other end of.
+
+    use super::BlockMedia;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Default)]
+    pub(crate) struct Image {
+        pub(crate) bytes: Arc<Mutex<Vec<u8>>>,
+        pub(crate) read_only: bool,
+        /// A byte that cannot be read.
+        pub(crate) bad: Option<u64>,
+        /// How often it was flushed.
+        pub(crate) flushes: Arc<Mutex<u32>>,
+        /// The host cannot make anything durable.
+        pub(crate) no_flush: bool,
+    }
+
+    impl BlockMedia for Image {
+        fn len(&self) -> u64 {
+            self.bytes.lock().unwrap().len() as u64
+        }
+
+        fn read_only(&self) -> bool {
+            self.read_only
+        }
+
+        fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            let end = offset + buffer.len() as u64;
+            if self.bad.is_some_and(|bad| (offset..end).contains(&bad)) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            buffer.copy_from_slice(&self.bytes.lock().unwrap()[offset as usize..end as usize]);
+            Ok(())
+        }
+
+        fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+            let offset = offset as usize;
+            self.bytes.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
+            Ok(())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            *self.flushes.lock().unwrap() += 1;
+            if self.no_flush { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

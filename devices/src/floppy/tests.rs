@@ -1,46 +1,10 @@
 //! Commands, results and transfers, against the 82077AA datasheet.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::IrqInputs;
-
-#[derive(Default)]
-struct Image {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    read_only: bool,
-    flushes: Arc<Mutex<u32>>,
-    /// The host cannot make anything durable.
-    no_flush: bool,
-}
-
-impl BlockMedia for Image {
-    fn len(&self) -> u64 {
-        self.bytes.lock().unwrap().len() as u64
-    }
-
-    fn read_only(&self) -> bool {
-        self.read_only
-    }
-
-    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let offset = offset as usize;
-        buffer.copy_from_slice(&self.bytes.lock().unwrap()[offset..offset + buffer.len()]);
-        Ok(())
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let offset = offset as usize;
-        self.bytes.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        *self.flushes.lock().unwrap() += 1;
-        if self.no_flush { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-}
+use crate::capability::testing::Image;
 
 struct Bench {
     chip: FloppyController,
@@ -333,7 +297,7 @@ fn a_write_ends_when_it_is_durable() {
     let mut b = Bench::new();
     let flushes = Arc::new(Mutex::new(0));
     for (no_flush, status) in [(false, [0x00, 0x00]), (true, [0x40, 0x20])] {
-        let image = Image { bytes: Arc::clone(&b.bytes), flushes: Arc::clone(&flushes), no_flush, read_only: false };
+        let image = Image { bytes: Arc::clone(&b.bytes), flushes: Arc::clone(&flushes), no_flush, ..Image::default() };
         b.chip.insert(0, Some(Box::new(image)));
         *flushes.lock().unwrap() = 0;
         b.send(&[0xC5, 0x00, 0, 0, 2, 2, 18, 0x1B, 0xFF]);
