@@ -125,9 +125,7 @@ pub struct Frame {
     pub lazy_r: u64,
     /// Result of the INC or DEC on top.
     pub lazy_over: u64,
-    /// Permission bytes of the current view (checked window).
-    pub perm: usize,
-    /// Host address of linear address 0 in the current view (checked window).
+    /// Host address of linear address 0 in the current view, the permission bytes below it (checked window).
     pub window: usize,
     /// Flat table of the current view.
     pub table: usize,

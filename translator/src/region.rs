@@ -58,9 +58,6 @@ pub struct Plan {
     pub blocks: Vec<PlanBlock>,
     /// The pages.
     pub pages: Vec<PlanPage>,
-    /// General registers, one bit each, that pointed into a page whose next one could not be accessed when the plan was
-    /// made: the top of a program's stack, say.
-    pub alone: u8,
     /// Write the region to the log: the anchor's linear address, and what.
     pub show: Option<(u64, Show)>,
     /// Number and serial of each block in the cache: the plan is void once one of them is gone.

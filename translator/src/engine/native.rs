@@ -144,7 +144,6 @@ impl Cpu {
         let view = usize::from(self.user());
         let frame = &mut self.state.frame;
         frame.table = self.shadow.table_address(view);
-        frame.perm = self.shadow.perm_ptr(view) as usize;
         frame.window = self.shadow.base_ptr(view) as usize;
     }
 

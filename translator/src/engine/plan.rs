@@ -35,7 +35,6 @@ impl Cpu {
             fixed,
             blocks: Vec::new(),
             pages: Vec::new(),
-            alone: self.alone(),
             ids: Vec::new(),
             show: None,
         };
@@ -115,17 +114,6 @@ impl Cpu {
             }
         }
         Some(plan)
-    }
-
-    /// See [`Plan::alone`].
-    fn alone(&self) -> u8 {
-        let view = usize::from(self.user());
-        let alone = |r: u8| {
-            let lin = self.state.gpr(r) & 0xffff_ffff;
-            let [here, next] = [lin, lin.wrapping_add(4096)].map(|lin| self.shadow.get(view, lin) & shadow::R != 0);
-            here && !next
-        };
-        (0..8).filter(|r| alone(*r)).fold(0, |all, r| all | 1 << r)
     }
 
     /// The block at `delta` from linear address `lin`, if the interpreter has run it often enough.

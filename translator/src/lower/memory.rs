@@ -14,8 +14,8 @@ use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 use std::collections::HashMap;
 
-/// Accesses further apart than this are checked apart.
-const SPAN: i32 = 2048;
+/// Accesses further apart than this are checked apart: one test of a permission byte covers no more.
+const SPAN: i32 = window::GRANULE as i32;
 
 /// Accesses of one block that share base and index: offsets from what these add up to at some point.
 #[derive(Clone, Copy, Debug)]
@@ -224,11 +224,16 @@ impl Lowerer<'_, '_> {
         self.b.ins().uextend(I64, v)
     }
 
+    /// The permission byte for what begins at linear `addr` (a 64-bit value below 2^32).
+    pub(super) fn permission(&mut self, addr: Value) -> Value {
+        let granule = self.b.ins().ushr_imm_u(addr, i64::from(window::GRANULE_BITS));
+        let at = self.b.ins().iadd(self.window, granule);
+        self.b.ins().load(I8, super::trusted(), at, -(window::PERM_BELOW as i32))
+    }
+
     /// Leaves for the interpreter unless `span` bytes at linear `addr` (a 64-bit value below 2^32) are plain memory with
-    /// the rights asked for. Returns their host address. `alone`: the page very likely has no neighbour, so the place in
-    /// the page is looked at first.
-    fn check(&mut self, addr: Value, span: u32, write: bool, alone: bool) -> Value {
-        let page = self.b.ins().ushr_imm_u(addr, 12);
+    /// the rights asked for. Returns their host address.
+    fn check(&mut self, addr: Value, span: u32, write: bool) -> Value {
         let miss = self.exit_with_address(Kind::Miss);
         let args = [BlockArg::Value(addr)];
         let fits = |s: &mut Self| {
@@ -238,22 +243,11 @@ impl Lowerer<'_, '_> {
         let go = self.b.create_block();
         match self.mmu {
             Mmu::Window => {
-                let p = self.b.ins().iadd(self.perm, page);
-                let p = self.b.ins().load(I8, super::trusted(), p, 0);
+                let p = self.permission(addr);
                 let (one, two) = if write { (window::WRITE, window::WRITE2) } else { (window::READ, window::READ2) };
                 let (one, two) = (i64::from(one), i64::from(two));
                 if span == 1 {
                     let t = self.b.ins().band_imm_u(p, one);
-                    self.b.ins().brif(t, go, &[], miss, &args);
-                } else if alone {
-                    let near = self.b.create_block();
-                    let t = self.b.ins().band_imm_u(p, one);
-                    self.b.ins().brif(t, near, &[], miss, &args);
-                    self.enter(near);
-                    let (inside, far) = (fits(self), self.cold_block());
-                    self.b.ins().brif(inside, go, &[], far, &[]);
-                    self.enter(far);
-                    let t = self.b.ins().band_imm_u(p, two);
                     self.b.ins().brif(t, go, &[], miss, &args);
                 } else {
                     let (last, near) = (self.cold_block(), self.cold_block());
@@ -270,6 +264,7 @@ impl Lowerer<'_, '_> {
                 self.b.ins().iadd(self.window, addr)
             }
             Mmu::Table => {
+                let page = self.b.ins().ushr_imm_u(addr, 12);
                 let at = self.b.ins().ishl_imm_u(page, 3);
                 let at = self.b.ins().iadd(self.table, at);
                 let e = self.b.ins().load(I64, super::trusted(), at, 0);
@@ -290,20 +285,15 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    fn alone(&self, mem: &Mem) -> bool {
-        mem.base < 8 && self.plan.alone >> mem.base & 1 != 0
-    }
-
     /// Host address and displacement of a flat access by operation `i`.
     fn flat(&mut self, i: usize, mem: &Mem, size: u32, write: bool) -> (Value, i32) {
         let addr = |s: &mut Self| s.offset(mem);
-        let alone = self.alone(mem);
         let Some(&(g, lo)) = self.groups.of.get(&i) else {
             if let Some((_, at)) = self.rmw.filter(|(m, _)| write && m == mem) {
                 return (at, 0);
             }
             let a = addr(self);
-            let at = self.check(a, size, write, alone);
+            let at = self.check(a, size, write);
             if write {
                 self.rmw = Some((*mem, at));
             }
@@ -329,7 +319,7 @@ impl Lowerer<'_, '_> {
             let a = self.b.ins().iadd_imm_s(a, i64::from(from) - i64::from(lo));
             self.b.ins().uextend(I64, a)
         };
-        let at = self.check(a, (to - from) as u32, write, alone);
+        let at = self.check(a, (to - from) as u32, write);
         self.checked.push(Checked { group: g, from, to, write, at });
         (at, lo - from)
     }
@@ -377,7 +367,7 @@ impl Lowerer<'_, '_> {
             let ok = self.b.ins().icmp_imm_u(IntCC::Equal, low, 0);
             self.leave_unless(ok);
         }
-        self.check(addr, size, write, self.alone(mem))
+        self.check(addr, size, write)
     }
 
     pub(super) fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {

@@ -221,7 +221,6 @@ struct Lowerer<'a, 'b> {
     mmu: Mmu,
     host: Host,
     st: Value,
-    perm: Value,
     window: Value,
     table: Value,
     ram: Value,
@@ -313,7 +312,6 @@ pub fn lower(
         mmu,
         host,
         st,
-        perm: st,
         window: st,
         table: st,
         ram: st,
@@ -490,7 +488,6 @@ impl Lowerer<'_, '_> {
     fn find_memory(&mut self) {
         match self.mmu {
             Mmu::Window => {
-                self.perm = self.frame_load(I64, offset_of!(Frame, perm));
                 self.window = self.frame_load(I64, offset_of!(Frame, window));
             }
             Mmu::Table => {

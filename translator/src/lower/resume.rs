@@ -208,9 +208,7 @@ impl Lowerer<'_, '_> {
             let need = if write { shadow::W } else { shadow::R };
             return self.through_table(addr, size, need | shadow::IO, need, other).0;
         }
-        let page = self.b.ins().ushr_imm_u(addr, 12);
-        let p = self.b.ins().iadd(self.perm, page);
-        let p = self.b.ins().load(I8, super::trusted(), p, 0);
+        let p = self.permission(addr);
         let bit = if write { window::WRITE } else { window::READ };
         let t = self.b.ins().band_imm_u(p, i64::from(bit));
         let on = self.b.create_block();

@@ -63,7 +63,7 @@ fn plan(cpu: &mut Cpu, code: &[u8], starts: &[usize]) -> Plan {
         }
     }
     let pages = vec![PlanPage { delta: -(starts[0] as i32), at: CODE }];
-    Plan { mode: cpu.state.mode, alone: 0, model: Model::Max, fixed: None, blocks, pages, show: None, ids: Vec::new() }
+    Plan { mode: cpu.state.mode, model: Model::Max, fixed: None, blocks, pages, show: None, ids: Vec::new() }
 }
 
 /// Compares one case with its file.

@@ -192,13 +192,8 @@ impl Shadow {
         served
     }
 
-    /// Permission bytes of a view for compiled code, one for each linear page ([`super::window`] names the bits); null
-    /// without a window. Never changes once the window is enabled.
-    pub fn perm_ptr(&self, view: usize) -> *const u8 {
-        self.window.as_ref().map_or(std::ptr::null(), |w| w.perm_ptr(view))
-    }
-
-    /// Where linear address 0 of a view is; null without a window. Changes with [`Shadow::activate`] only.
+    /// Where linear address 0 of a view is, with its permission bytes below ([`super::window`] names the bits); null
+    /// without a window. Changes with [`Shadow::activate`] only.
     pub fn base_ptr(&self, view: usize) -> *mut u8 {
         self.window.as_ref().map_or(std::ptr::null_mut(), |w| w.base_ptr(view))
     }
@@ -207,7 +202,7 @@ impl Shadow {
     pub fn window_stats(&self) -> Option<WindowStats> {
         self.window.as_ref().map(|w| w.stats)
     }
-    /// The permission byte of the page at `lin`; 0 without a window.
+    /// The permission byte of the last granule of the page at `lin`; 0 without a window.
     pub fn window_perm(&self, view: usize, lin: u64) -> u8 {
         self.window.as_ref().map_or(0, |w| w.perm(view, (lin as u32 >> 12) as usize))
     }
