@@ -167,10 +167,17 @@ impl Lowerer<'_, '_> {
         self.flags_for(&known);
         if !known.is_empty() {
             self.commit();
+            let other = self.b.create_block();
+            if let [n] = known[..] {
+                let there = self.rip(self.plan.blocks[n].delta);
+                let hit = self.b.ins().icmp(IntCC::Equal, to, there);
+                self.b.ins().brif(hit, self.blocks[n], &[], other, &[]);
+                self.enter(other);
+                return self.leave(Err(to), exit::JUMP);
+            }
             let base = self.rip(0);
             let rel = self.b.ins().isub(to, base);
             let rel = self.b.ins().ireduce(I32, rel);
-            let other = self.b.create_block();
             if known.len() <= 4 {
                 for n in known {
                     let next = self.b.create_block();

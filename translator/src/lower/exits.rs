@@ -56,7 +56,7 @@ impl Lowerer<'_, '_> {
             if s.dirty >> r & 1 != 0 {
                 *v = Some(match s.regs[r] {
                     Some(v) => v,
-                    None => self.b.use_var(self.regs[r]),
+                    None => self.register(r as u8),
                 });
             }
         }
@@ -88,7 +88,7 @@ impl Lowerer<'_, '_> {
                 *v = Some(self.raw(r as u8));
             }
         }
-        let left = if self.in_memory { None } else { Some(self.left_now()) };
+        let left = if self.in_memory { None } else { Some(self.left_after(0)) };
         let block = self.cold_block();
         self.b.append_block_param(block, I64);
         self.b.append_block_param(block, I64);

@@ -23,6 +23,7 @@ impl Lowerer<'_, '_> {
         match have.bits().cmp(&to.bits()) {
             Ordering::Equal => v,
             Ordering::Greater => self.b.ins().ireduce(to, v),
+            Ordering::Less if to == I64 => self.zext(v),
             Ordering::Less => self.b.ins().uextend(to, v),
         }
     }
@@ -42,7 +43,18 @@ impl Lowerer<'_, '_> {
     }
 
     pub(super) fn zext(&mut self, v: Value) -> Value {
-        if self.b.func.dfg.value_type(v) == I64 { v } else { self.b.ins().uextend(I64, v) }
+        if self.b.func.dfg.value_type(v) == I64 {
+            return v;
+        }
+        let wide = self.wide.get(&v).copied();
+        wide.unwrap_or_else(|| self.b.ins().uextend(I64, v))
+    }
+
+    /// The low half of a 64-bit value whose upper half is zero.
+    pub(super) fn low_half(&mut self, wide: Value) -> Value {
+        let v = self.b.ins().ireduce(I32, wide);
+        self.wide.insert(v, wide);
+        v
     }
 
     pub(super) fn sext(&mut self, w: Width, v: Value) -> Value {

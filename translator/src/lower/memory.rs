@@ -221,7 +221,7 @@ impl Lowerer<'_, '_> {
             None => self.b.ins().iconst(I32, i64::from(m.disp as u32)),
         };
         let v = if m.asize == Width::W { self.b.ins().band_imm_u(v, 0xffff) } else { v };
-        self.b.ins().uextend(I64, v)
+        self.zext(v)
     }
 
     /// The permission byte for what begins at linear `addr` (a 64-bit value below 2^32).
@@ -372,12 +372,13 @@ impl Lowerer<'_, '_> {
 
     pub(super) fn read_at(&mut self, w: Width, at: Value, disp: i32) -> Value {
         let f = super::guest();
-        match w {
-            Width::B => self.b.ins().uload8(I32, f, at, disp),
-            Width::W => self.b.ins().uload16(I32, f, at, disp),
-            Width::D => self.b.ins().load(I32, f, at, disp),
-            Width::Q => self.b.ins().load(I64, f, at, disp),
-        }
+        let v = match w {
+            Width::B => self.b.ins().uload8(I64, f, at, disp),
+            Width::W => self.b.ins().uload16(I64, f, at, disp),
+            Width::D => self.b.ins().uload32(f, at, disp),
+            Width::Q => return self.b.ins().load(I64, f, at, disp),
+        };
+        self.low_half(v)
     }
 
     pub(super) fn write_at(&mut self, w: Width, v: Value, at: Value, disp: i32) {

@@ -36,6 +36,7 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variable};
 use exits::{Kind, Snapshot};
 use flags::Fl;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How compiled code reaches guest memory.
@@ -224,6 +225,7 @@ struct Lowerer<'a, 'b> {
     window: Value,
     table: Value,
     ram: Value,
+    /// General registers, zero-extended: addresses need no extension then.
     regs: [Variable; 8],
     left: Variable,
     /// Quick code: registers and the count live in the state and nothing but flags passes from block to block in host
@@ -243,7 +245,10 @@ struct Lowerer<'a, 'b> {
 
     // The block being lowered.
     block: usize,
-    left_value: Option<Value>,
+    /// Instructions left at the start of the block: a value and what to add to it.
+    left_at: (Value, i64),
+    /// The same of blocks that others follow.
+    left_out: Vec<Option<(Value, i64)>>,
     /// Registers whose value is known in this block.
     cur: [Option<Value>; 8],
     /// Registers whose variable has to be set at the block's end.
@@ -252,6 +257,8 @@ struct Lowerer<'a, 'b> {
     dirty: u8,
     temps: Box<[Option<Value>; 256]>,
     spilled: Box<[bool; 256]>,
+    /// 32-bit values that are the low half of a 64-bit one whose upper half is zero.
+    wide: HashMap<Value, Value>,
     fl: Fl,
     groups: memory::Groups,
     checked: Vec<memory::Checked>,
@@ -300,7 +307,7 @@ pub fn lower(
     b.switch_to_block(head);
     b.seal_block(head);
     let (st, number) = (b.block_params(head)[0], b.block_params(head)[1]);
-    let regs = std::array::from_fn(|_| b.declare_var(I32));
+    let regs = std::array::from_fn(|_| b.declare_var(I64));
     let left = b.declare_var(I64);
     let blocks: Vec<Block> = plan.blocks.iter().map(|_| b.create_block()).collect();
     let order = order::Order::new(plan);
@@ -327,12 +334,14 @@ pub fn lower(
         last: None,
         trace_calls: log::log_enabled!(log::Level::Trace),
         block: 0,
-        left_value: None,
+        left_at: (st, 0),
+        left_out: vec![None; plan.blocks.len()],
         cur: [None; 8],
         written: 0,
         dirty: 0,
         temps: Box::new([None; 256]),
         spilled: Box::new([false; 256]),
+        wide: HashMap::new(),
         fl: Fl::Memory,
         groups: memory::Groups::default(),
         checked: Vec::new(),
@@ -413,10 +422,7 @@ impl Lowerer<'_, '_> {
                 if let Some(v) = self.cur[s as usize] {
                     return v;
                 }
-                let v = match self.in_memory {
-                    true => self.state_load(I32, slot_offset(s) + LOW_HALF),
-                    false => self.b.use_var(self.regs[s as usize]),
-                };
+                let v = self.register(s);
                 self.cur[s as usize] = Some(v);
                 v
             }
@@ -432,6 +438,15 @@ impl Lowerer<'_, '_> {
             }
             _ => self.state_load(I64, slot_offset(s)),
         }
+    }
+
+    /// A general register's value at the start of the block.
+    fn register(&mut self, r: u8) -> Value {
+        let wide = match self.in_memory {
+            true => self.b.ins().uload32(trusted(), self.st, (slot_offset(r) + LOW_HALF) as i32),
+            false => self.b.use_var(self.regs[r as usize]),
+        };
+        self.low_half(wide)
     }
 
     /// Sets a slot to a value of any type, zero-extended.
@@ -460,24 +475,16 @@ impl Lowerer<'_, '_> {
         }
     }
 
-    /// Instructions left at the start of the block.
-    fn left_now(&mut self) -> Value {
-        if let Some(v) = self.left_value {
-            return v;
-        }
-        let v = self.b.use_var(self.left);
-        self.left_value = Some(v);
-        v
-    }
-
     /// Instructions left when `done` of the block's are.
     fn left_after(&mut self, done: i64) -> Value {
         if self.in_memory {
             let left = self.frame_load(I64, offset_of!(Frame, left));
             return self.b.ins().iadd_imm_s(left, self.counted - done);
         }
-        let left = self.left_now();
-        self.b.ins().iadd_imm_s(left, -done)
+        match (self.left_at.0, self.left_at.1 - done) {
+            (left, 0) => left,
+            (left, more) => self.b.ins().iadd_imm_s(left, more),
+        }
     }
 
     fn block_instructions(&self) -> i64 {
@@ -503,7 +510,7 @@ impl Lowerer<'_, '_> {
             let left = self.frame_load(I64, offset_of!(Frame, left));
             self.find_memory();
             for r in 0..8 {
-                let v = self.state_load(I32, slot_offset(r) + LOW_HALF);
+                let v = self.b.ins().uload32(trusted(), self.st, (slot_offset(r) + LOW_HALF) as i32);
                 self.b.def_var(self.regs[r as usize], v);
             }
             self.b.def_var(self.left, left);
@@ -527,7 +534,7 @@ impl Lowerer<'_, '_> {
         let out = self.exit_before(Kind::Budget);
         let (left, n) = match self.in_memory {
             true => (self.frame_load(I64, offset_of!(Frame, left)), n - self.counted),
-            false => (self.left_now(), n),
+            false => (self.left_at.0, n - self.left_at.1),
         };
         let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, n + self.snap.done);
         self.b.ins().brif(enough, to, &[], out, &[]);
@@ -573,7 +580,10 @@ impl Lowerer<'_, '_> {
     fn begin(&mut self, i: usize, flags_out: &[Option<Fl>]) {
         self.b.switch_to_block(self.blocks[i]);
         self.block = i;
-        self.left_value = None;
+        if !self.in_memory {
+            let known = self.order.follows[i].and_then(|p| self.left_out[p]);
+            self.left_at = known.unwrap_or_else(|| (self.b.use_var(self.left), 0));
+        }
         self.cur = [None; 8];
         self.written = 0;
         self.dirty = if self.in_memory { 0 } else { self.order.dirty_in[i] };
@@ -662,13 +672,14 @@ impl Lowerer<'_, '_> {
             if self.written >> r & 1 != 0
                 && let Some(v) = self.cur[r]
             {
+                let v = self.zext(v);
                 self.b.def_var(self.regs[r], v);
             }
         }
-        let left = self.left_now();
         let n = self.block_instructions();
-        let left = self.b.ins().iadd_imm_s(left, -n);
+        let left = self.left_after(n);
         self.b.def_var(self.left, left);
+        self.left_out[self.block] = Some((self.left_at.0, self.left_at.1 - n));
     }
 
     /// With `in_memory`: takes what is left of the running block off the count.

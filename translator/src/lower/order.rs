@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub flags_in: Vec<bool>,
     /// What the flags are at the block's start, in terms of registers.
     pub described: Vec<Option<Desc>>,
+    /// The one block that this one follows.
+    pub follows: Vec<Option<usize>>,
     /// The one block that this one follows, if it takes the flags symbolically from it.
     pub inherits: Vec<Option<usize>>,
     /// Runs of floating-point and vector instructions in the block.
@@ -74,12 +76,13 @@ impl Order {
                 before[*s].push(i);
             }
         }
-        o.inherits = (0..n)
+        o.follows = (0..n)
             .map(|i| match before[i][..] {
-                [p] if !plan.blocks[i].entry && position[p] < position[i] && o.candidates[p].is_empty() => Some(p),
+                [p] if !plan.blocks[i].entry && position[p] < position[i] => Some(p),
                 _ => None,
             })
             .collect();
+        o.inherits = o.follows.iter().map(|p| p.filter(|p| o.candidates[*p].is_empty())).collect();
         let statics: Vec<Vec<usize>> = (0..n).map(|i| plan.successors(i)).collect();
         let indirect: Vec<usize> = o.candidates.iter().flatten().copied().collect();
         o.described = describe(plan, &statics, &indirect, &o.inherits, &o.sequence);

@@ -109,7 +109,7 @@ impl Lowerer<'_, '_> {
         // What the cold code needs is made before the ways part.
         let off = self.offset(mem);
         let value = value.map(|v| self.fit(super::ty(w), v));
-        let left = (!self.in_memory).then(|| self.left_now());
+        let left = (!self.in_memory).then(|| self.left_after(0));
         let fault = self.exit_before(Kind::Fault);
         let again = (!last).then(|| self.exit_before(Kind::Miss));
         let ty = if w == Width::Q { I64 } else { I32 };
