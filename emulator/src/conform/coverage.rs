@@ -130,7 +130,6 @@ pub fn describe_mask(mask: &Mask) -> String {
     let others = [
         (mask.eflags_unmasked != u32::MAX || mask.fsw_unmasked != u16::MAX, "flags with an exception pending"),
         (mask.of_single, "OF of counts above 1"),
-        (mask.no_x87, "x87 state"),
         (mask.ulp, "last place"),
         (mask.approximate, "beyond 12 bits"),
         (mask.no_error_code, "error codes"),

@@ -358,7 +358,8 @@ impl Encoding {
             let at = self.shape.fx_offset();
             fx_image(&mut record[at..at + super::layout::FX_LEN], instruction, random);
             if mnemonic == M::Cvtpi2ps && !self.windows.is_empty() {
-                // Whether the memory form looks at the x87 state differs: see the masks. None pending.
+                // Intel's Sapphire Rapids does not look for a pending exception in the memory form, nor does Ring86; others
+                // have not been asked. None pending.
                 record[at + 2..at + 4].fill(0);
             }
         }

@@ -37,8 +37,6 @@ pub struct Mask {
     pub fsw_unmasked: u16,
     /// EFLAGS bits that count when the instruction leaves an unmasked x87 exception pending.
     pub eflags_unmasked: u32,
-    /// The x87 state does not count.
-    pub no_x87: bool,
     /// x87 results may differ in the last place.
     pub ulp: bool,
     /// Singles need only be as near to the true value as the manual promises for RCPPS and RSQRTPS.
@@ -58,7 +56,6 @@ pub const NOTHING_LEFT_OUT: Mask = Mask {
     fsw: 0xFFFF,
     fsw_unmasked: 0xFFFF,
     eflags_unmasked: !0,
-    no_x87: false,
     ulp: false,
     approximate: false,
     no_error_code: false,
@@ -112,19 +109,17 @@ pub fn mask(encoding: &Encoding, maker: Maker) -> Mask {
         // upper word of the slot as it was. Zen does the former, recent Intel processors and Ring86 the latter.
         M::Push if amd && encoding.instruction.op0_register().is_segment_register() => mask.memory[0] = (-2, 0),
         // SDM volume 2, FCOMI: C1 is "set to 0"; Zen and Intel's Sapphire Rapids leave it. "If the
-        // invalid-arithmetic-operand exception is unmasked, the status flags are not set"; both set them.
-        M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip => {
+        // invalid-arithmetic-operand exception is unmasked, the status flags are not set"; both set them. So does Ring86.
+        // What Zen does about an empty register has not been looked at.
+        M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip if amd => {
             mask.fsw &= !0x0200;
             mask.eflags_unmasked &= !ARITHMETIC;
         }
         // SDM volume 2, FCOM: "if the invalid-arithmetic-operand exception is unmasked, the condition code flags are
-        // not set"; Zen and Sapphire Rapids set them.
-        M::Fcom | M::Fcomp | M::Fcompp | M::Fucom | M::Fucomp | M::Fucompp | M::Ficom | M::Ficomp | M::Ftst => {
+        // not set"; Zen and Sapphire Rapids set them, as Ring86 does. Again not looked at: Zen and an empty register.
+        M::Fcom | M::Fcomp | M::Fcompp | M::Fucom | M::Fucomp | M::Fucompp | M::Ficom | M::Ficomp | M::Ftst if amd => {
             mask.fsw_unmasked &= !0x4500;
         }
-        // SDM volume 2, CVTPI2PS: "causes a transition from x87 FPU to MMX technology operation"; Zen and Sapphire Rapids
-        // make it only for the register form.
-        M::Cvtpi2ps => mask.no_x87 = encoding.instruction.op1_kind() == iced_x86::OpKind::Memory,
         // SDM volume 2, FFREE: "C0, C1, C2, C3: undefined".
         M::Ffree | M::Ffreep => mask.fsw &= if amd { !0x4700 } else { !0x0200 },
         // SDM volume 1, 8.1.8 and volume 2, FSAVE: the last instruction and data pointers. AMD's FXRSTOR loads

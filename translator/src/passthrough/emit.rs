@@ -7,7 +7,7 @@
 use super::{ArgLayout, Batch, Home, Kind, Plan, Pointer, Unit, sse, x87};
 use crate::state::{Fpu, HostX87, Segment, State, on_host};
 use iced_x86::code_asm::*;
-use iced_x86::{Code, IcedError, Instruction, Mnemonic};
+use iced_x86::{Code, IcedError, Instruction};
 use std::mem::offset_of;
 
 /// Offset of a field in the state, as a displacement.
@@ -71,9 +71,6 @@ pub(super) fn batch(plan: &Plan) -> Result<Batch, IcedError> {
                 last_status = Some(n);
                 defined |= op.defines;
                 from_host |= op.defines;
-                if op.clears_c1 {
-                    from_host &= !x87::C1;
-                }
             }
             last_ip = Some(n);
             if shape.mem.is_some() {
@@ -272,7 +269,10 @@ impl Emitter<'_> {
                     code = Some(self.condition(item.ins.code(), &mut layout)?);
                 }
                 let op = x87::Op { core: code, ..*op };
-                if self.home == Home::Host { self.x87_on_host(&op)? } else { self.x87(n, &op)? }
+                match self.home {
+                    Home::Host => self.x87_on_host(&op)?,
+                    Home::State => self.x87(n, &op)?,
+                }
             }
             Kind::Sse(op) => {
                 if op.gpr_in.is_some() {
@@ -347,13 +347,7 @@ impl Emitter<'_> {
     fn x87_on_host(&mut self, op: &x87::Op) -> Result<(), IcedError> {
         let Some(code) = op.popping.or(op.core) else { return Ok(()) };
         self.add(x87::encoded(code, op.i))?;
-        if op.clears_c1 {
-            // The flags are out of the way: C1 goes, TOP comes back.
-            self.flags_set()?;
-            self.a.fincstp()?;
-            self.a.fdecstp()?;
-        }
-        Ok(())
+        if op.sets_flags { self.flags_set() } else { Ok(()) }
     }
 
     /// One x87 instruction. What it pops goes back to the state if that lacks it.
@@ -380,7 +374,7 @@ impl Emitter<'_> {
                 self.add(x87::encoded(code, k))?;
             }
             self.host.truncate(before.saturating_sub(popped.len()));
-            self.behind(n, op)?;
+            self.behind(n)?;
         } else if let Some(code) = op.core {
             self.add(x87::encoded(code, k))?;
             if op.push {
@@ -388,7 +382,7 @@ impl Emitter<'_> {
                 self.host.push(v);
                 self.dirty |= 1 << v;
             }
-            self.behind(n, op)?;
+            self.behind(n)?;
             for v in popped.iter().copied() {
                 self.discard(v, keeps(self, v))?;
             }
@@ -397,7 +391,7 @@ impl Emitter<'_> {
             if self.host.len() < 8 {
                 self.a.fld(st0)?;
                 self.add(x87::encoded(code, k))?;
-                self.behind(n, op)?;
+                self.behind(n)?;
                 self.discard(top, true)?;
             } else {
                 let place = self.place(top)?;
@@ -405,7 +399,7 @@ impl Emitter<'_> {
                 self.a.fld(tbyte_ptr(place))?;
                 self.add(x87::encoded(code, k))?;
                 self.host.pop();
-                self.behind(n, op)?;
+                self.behind(n)?;
             }
         }
         for v in popped {
@@ -415,17 +409,13 @@ impl Emitter<'_> {
     }
 
     /// Between an instruction and what the batch adds to it, which would change C1.
-    fn behind(&mut self, n: usize, op: &x87::Op) -> Result<(), IcedError> {
+    fn behind(&mut self, n: usize) -> Result<(), IcedError> {
         if self.last_status == Some(n) {
             self.a.fnstsw(ax)?;
             // FNSTSW leaves the flags alone, LAHF needs AX.
             self.a.mov(r9d, eax)?;
         }
-        let sets_flags = {
-            use Mnemonic::*;
-            op.core.is_some_and(|c| matches!(c.mnemonic(), Fcomi | Fucomi))
-        };
-        if sets_flags { self.flags_set() } else { Ok(()) }
+        Ok(())
     }
 
     /// Pops the host's stack, keeping the value if `keep`.

@@ -161,7 +161,12 @@ enum Unit {
 impl Kind {
     /// The whole x87 unit has to be on the host.
     fn needs_host(&self) -> bool {
-        matches!(self, Kind::Unit(_)) || matches!(self, Kind::Sse(op) if op.mmx)
+        match self {
+            Kind::Unit(_) => true,
+            Kind::X87(op) => op.sets_flags,
+            Kind::Sse(op) => op.mmx,
+            Kind::Wait => false,
+        }
     }
 }
 
@@ -208,11 +213,8 @@ fn classify(ins: &Instruction) -> Option<(Kind, Shape)> {
             Mnemonic::Fcmovnu => Some(Cc::Np),
             _ => None,
         };
-        let flags_out = {
-            use Mnemonic::*;
-            matches!(ins.mnemonic(), Fcomi | Fcomip | Fucomi | Fucomip)
-        };
-        return Some((Kind::X87(op), Shape { mem, condition, flags_out, pointers: true, ..Shape::default() }));
+        let shape = Shape { mem, condition, flags_out: op.sets_flags, pointers: true, ..Shape::default() };
+        return Some((Kind::X87(op), shape));
     }
     let op = sse::op(ins)?;
     let shape = Shape {

@@ -34,8 +34,8 @@ pub(super) struct Op {
     pub writes_i: bool,
     /// Condition codes it defines.
     pub defines: u16,
-    /// The guest's C1 becomes 0 whatever the host's does.
-    pub clears_c1: bool,
+    /// It sets EFLAGS. C1 stays, so that the guest's own unit has to be on the host.
+    pub sets_flags: bool,
 }
 
 fn sti(ins: &Instruction) -> u8 {
@@ -60,7 +60,7 @@ pub(super) fn op(ins: &Instruction) -> Option<Op> {
         writes_top: false,
         writes_i: false,
         defines: C1,
-        clears_c1: false,
+        sets_flags: false,
     };
     Some(match ins.mnemonic() {
         Fld | Fild | Fld1 | Fldl2t | Fldl2e | Fldpi | Fldlg2 | Fldln2 | Fldz => {
@@ -105,11 +105,11 @@ pub(super) fn op(ins: &Instruction) -> Option<Op> {
         Fucom => Op { reads_i: true, defines: COMPARED, ..base },
         Fucomp => compare(base, Code::Fucom_st0_sti, Code::Fucomp_st0_sti, 1),
         Fucompp => compare(Op { i: 1, ..base }, Code::Fucom_st0_sti, Code::Fucompp, 2),
-        // SDM vol. 2, FCOMI: C1 is set to 0; some processors leave it.
-        Fcomi | Fucomi => Op { reads_i: true, clears_c1: true, ..base },
+        // SDM vol. 2, FCOMI: C1 is set to 0; processors of both makers leave it (docs/verdicts.md).
+        Fcomi | Fucomi => Op { reads_i: true, defines: 0, sets_flags: true, ..base },
         Fcomip | Fucomip => {
             let core = if code == Code::Fcomip_st0_sti { Code::Fcomi_st0_sti } else { Code::Fucomi_st0_sti };
-            Op { defines: C1, clears_c1: true, ..compare(base, core, code, 1) }
+            Op { defines: 0, sets_flags: true, ..compare(base, core, code, 1) }
         }
         Fcmovb | Fcmove | Fcmovbe | Fcmovu | Fcmovnb | Fcmovne | Fcmovnbe | Fcmovnu => {
             Op { reads_i: true, writes_top: true, defines: 0, ..base }

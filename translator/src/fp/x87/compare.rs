@@ -6,8 +6,8 @@ use super::{Control, F80, Finite, Outcome, denormal, flag};
 
 /// Compares; a quiet comparison (FUCOM) takes quiet NaNs without an exception.
 ///
-/// An unmasked exception keeps FCOM from popping and FCOMI from writing EFLAGS. FCOM, FUCOM and FTST write their condition
-/// codes all the same: the manual's footnote has them untouched after an unmasked #IA, the processors set them.
+/// An unmasked exception keeps FCOM from popping. Condition codes and FCOMI's flags are written all the same: the manual's
+/// footnote has them untouched after an unmasked #IA, the processors set them (docs/verdicts.md).
 pub fn compare(a: F80, b: F80, quiet: bool, c: Control) -> Outcome<Relation> {
     compare_with(a, b, quiet, denormal(a, b), c)
 }

@@ -387,8 +387,8 @@ impl Lifter {
             _ => (VecOp::Cvtsi2sd, 4),
         };
         self.check_sse();
-        // CVTPI2PD from memory does not touch the x87 state (SDM vol. 2).
-        let mm = bytes == 8 && (ins.op1_kind() == OpKind::Register || ins.mnemonic() == Cvtpi2ps);
+        // From memory neither touches the x87 state. The manual (SDM vol. 2) says so of CVTPI2PD alone: docs/verdicts.md.
+        let mm = bytes == 8 && ins.op1_kind() == OpKind::Register;
         if mm {
             self.check_mmx();
         }

@@ -158,15 +158,16 @@ impl State {
     }
     fn relation(&mut self, pop: u8, quiet_empty: bool, f: impl FnOnce(F80, Control) -> Outcome<Relation>) {
         if self.is_empty(0) || quiet_empty {
-            if self.underflow() {
-                self.fpu.sw = self.fpu.sw & !flag::CC | flag::C0 | flag::C2 | flag::C3;
+            let masked = self.underflow();
+            self.fpu.sw = self.fpu.sw & !flag::CC | flag::C0 | flag::C2 | flag::C3;
+            if masked {
                 self.pop_by(pop);
             }
             return;
         }
         let o = f(self.st(0), self.control());
         self.raise_x87(flag::C1, o.status);
-        // The condition codes are set even when an unmasked exception keeps the stack as it was.
+        // The condition codes are set even when an unmasked exception keeps the stack as it was: docs/verdicts.md.
         self.fpu.sw = self.fpu.sw & !flag::CC | o.value.condition_codes();
         if o.write {
             self.pop_by(pop);
@@ -346,16 +347,18 @@ pub(crate) fn exec(s: &mut State, op: FpuOp, sti: u8, a: Slot, b: Slot) -> Res<(
         }
         CompareFlags | CompareFlagsQuiet => {
             if s.is_empty(0) || s.is_empty(i) {
-                if s.underflow() {
-                    s.set_arith_flags(0x45);
+                let masked = s.underflow();
+                s.set_arith_flags(0x45);
+                if masked {
                     s.pop_by(pop);
                 }
                 return Ok(());
             }
             let o = x87::compare(s.st(0), s.st(i), op == CompareFlagsQuiet, s.control());
-            s.raise_x87(flag::C1, o.status);
+            // C1 stays, and the flags are set even when an unmasked exception keeps the stack as it was.
+            s.raise_x87(0, o.status);
+            s.set_arith_flags(o.value.eflags());
             if o.write {
-                s.set_arith_flags(o.value.eflags());
                 s.pop_by(pop);
             }
         }
