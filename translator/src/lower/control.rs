@@ -172,30 +172,34 @@ impl Lowerer<'_, '_> {
                 let there = self.rip(self.plan.blocks[n].delta);
                 let hit = self.b.ins().icmp(IntCC::Equal, to, there);
                 self.b.ins().brif(hit, self.blocks[n], &[], other, &[]);
-                self.enter(other);
-                return self.leave(Err(to), exit::JUMP);
-            }
-            let base = self.rip(0);
-            let rel = self.b.ins().isub(to, base);
-            let rel = self.b.ins().ireduce(I32, rel);
-            if known.len() <= 4 {
-                for n in known {
-                    let next = self.b.create_block();
-                    let delta = self.plan.blocks[n].delta;
-                    let hit = self.b.ins().icmp_imm_u(IntCC::Equal, rel, i64::from(delta as u32));
-                    self.b.ins().brif(hit, self.blocks[n], &[], next, &[]);
-                    self.enter(next);
-                }
-                self.b.ins().jump(other, &[]);
             } else {
-                let mut s = Switch::new();
-                for n in known {
-                    s.set_entry(u128::from(self.plan.blocks[n].delta as u32), self.blocks[n]);
-                }
-                s.emit(&mut self.b, rel, other);
+                self.one_of(known, to, other);
             }
             self.enter(other);
         }
         self.leave(Err(to), exit::JUMP);
+    }
+
+    /// Goes to that of the blocks `known` that begins at RIP `to`, or else to `other`.
+    fn one_of(&mut self, known: Vec<usize>, to: Value, other: Block) {
+        let base = self.rip(0);
+        let rel = self.b.ins().isub(to, base);
+        let rel = self.b.ins().ireduce(I32, rel);
+        if known.len() <= 4 {
+            for n in known {
+                let next = self.b.create_block();
+                let delta = self.plan.blocks[n].delta;
+                let hit = self.b.ins().icmp_imm_u(IntCC::Equal, rel, i64::from(delta as u32));
+                self.b.ins().brif(hit, self.blocks[n], &[], next, &[]);
+                self.enter(next);
+            }
+            self.b.ins().jump(other, &[]);
+        } else {
+            let mut s = Switch::new();
+            for n in known {
+                s.set_entry(u128::from(self.plan.blocks[n].delta as u32), self.blocks[n]);
+            }
+            s.emit(&mut self.b, rel, other);
+        }
     }
 }

@@ -173,7 +173,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
             let lin = at.wrapping_sub(zero);
             let known = zero != 0 && lin < LEN;
             // SAFETY: below a registered slot are its permission bytes, one for each granule of the 4 GiB.
-            let bits = if known { unsafe { ((zero - PERM_BELOW + (lin >> GRANULE_BITS)) as *const u8).read() } } else { 0 };
+            let bits =
+                if known { unsafe { ((zero - PERM_BELOW + (lin >> GRANULE_BITS)) as *const u8).read() } } else { 0 };
             die(lin, bits);
         }
     }

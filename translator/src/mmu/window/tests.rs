@@ -216,6 +216,13 @@ fn model_test(seed: u64, user_slots: usize, max_pieces: usize) -> WindowStats {
     s.window_stats().unwrap()
 }
 
+/// The permission bytes of a page as compiled code finds them.
+fn granules(s: &Shadow, view: usize, page: u64) -> Vec<u8> {
+    let first = s.base_ptr(view).wrapping_sub(PERM_BELOW).wrapping_add(page as usize * 8);
+    // SAFETY: below the window lie the view's permissions, eight bytes for each of its pages.
+    (0..8).map(|g| unsafe { first.add(g).read() }).collect()
+}
+
 /// Every permission against the model, and the bytes behind it.
 fn check(s: &Shadow, model: &[HashMap<u64, u64>; 2], step: u64) {
     let clusters = [0u64, 0x3f, 0x8_0000, 0xc_0000, 0xf_fff0];
@@ -232,13 +239,12 @@ fn check(s: &Shadow, model: &[HashMap<u64, u64>; 2], step: u64) {
             assert_eq!(have & (READ | WRITE) & !allowed, 0, "step {step}: page {page:05x} of view {view}");
             assert!(have & READ == 0 || have & (READ | WRITE) == allowed, "step {step}: a lost permission");
             assert_eq!(have >> 2, have & bits(page + 1) & 3, "step {step}: the pair of page {page:05x}");
+            let own = have & (READ | WRITE);
+            let seven = [own | own << 2; 7];
+            assert_eq!(granules(s, view, page), [&seven[..], &[have]].concat(), "step {step}: page {page:05x}");
             if have & READ != 0 {
                 for at in [0, 8, 4088] {
-                    assert_eq!(
-                        read(s, view, page << 12 | at),
-                        (e >> 12) << 16 | at,
-                        "step {step}: page {page:05x}"
-                    );
+                    assert_eq!(read(s, view, page << 12 | at), (e >> 12) << 16 | at, "step {step}: page {page:05x}");
                 }
             }
         }
@@ -290,9 +296,8 @@ fn a_host_that_refuses_leaves_nothing_behind() {
     let ram = ram();
     let mut w = Windows::with_limits(&ram, 2, 10_000).unwrap();
     let mut table: Box<[u64; PAGES]> = vec![0; PAGES].try_into().unwrap();
-    let often = |w: &mut Windows, table: &[u64; PAGES], page| {
-        (0..MAP_AFTER).fold(false, |_, _| w.fill(0, table, page, false))
-    };
+    let often =
+        |w: &mut Windows, table: &[u64; PAGES], page| (0..MAP_AFTER).fold(false, |_, _| w.fill(0, table, page, false));
     for page in [5, 9] {
         table[page] = (page as u64 + 1) << 12 | R;
         assert!(often(&mut w, &table, page));
@@ -431,11 +436,8 @@ mod with_cpu {
 
     /// Table entry of a linear page under the current CR3, with its address.
     fn entry(c: &Cpu, page: u64) -> (usize, u64) {
-        let table = if page >= 0xc_0000 {
-            KERNEL
-        } else {
-            TABLES[DIRECTORIES.iter().position(|d| *d == c.state.cr3).unwrap()]
-        };
+        let table =
+            if page >= 0xc_0000 { KERNEL } else { TABLES[DIRECTORIES.iter().position(|d| *d == c.state.cr3).unwrap()] };
         let at = (table + (page & 0x3ff) * 4) as usize;
         (at, u64::from(c.mem.ram().read::<u32>(at)))
     }
