@@ -162,7 +162,8 @@ impl Permissions {
     #[inline(always)]
     fn put(&mut self, page: usize, bits: u8) {
         let next = self.get(page + 1);
-        let inside = u64::from(bits | bits << 2) * (u64::MAX / 0xff >> 8);
+        // The same byte seven times.
+        let inside = u64::from(bits | bits << 2) * 0x01_0101_0101_0101;
         self.bytes.set(page, inside | u64::from(bits | (bits & next & (READ | WRITE)) << 2) << 56);
         if page > 0 {
             let word = self.bytes.get(page - 1);

@@ -172,9 +172,11 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
             let zero = r.zero.load(Ordering::Acquire);
             let lin = at.wrapping_sub(zero);
             let known = zero != 0 && lin < LEN;
-            // SAFETY: below a registered slot are its permission bytes, one for each granule of the 4 GiB.
-            let bits =
-                if known { unsafe { ((zero - PERM_BELOW + (lin >> GRANULE_BITS)) as *const u8).read() } } else { 0 };
+            let bits = match known {
+                // SAFETY: below a registered slot are its permission bytes, one for each granule of the 4 GiB.
+                true => unsafe { ((zero - PERM_BELOW + (lin >> GRANULE_BITS)) as *const u8).read() },
+                false => 0,
+            };
             die(lin, bits);
         }
     }
