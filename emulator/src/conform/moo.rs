@@ -1,8 +1,8 @@
 //! Reader for MOO files, the format of the SingleStepTests sets: chunks of a 4-byte tag, a u32 length and a payload,
 //! little-endian; see the format's own specification, version 1.1. Bus cycles and prefetch queues are skipped.
 
-use std::collections::BTreeSet;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 /// Registers by name. Sixteen-bit sets fill the lower halves.
@@ -122,29 +122,79 @@ pub struct Test {
 }
 
 /// A file of tests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct File {
     /// The CPU tag: 8088, 8086, V20, C286, 386E ...
     pub cpu: String,
     /// Defined bits for every test of the file.
     pub mask: Option<Registers>,
-    /// The tests.
-    pub tests: Vec<Test>,
+    tests: Tests,
+}
+
+/// Where tests come from.
+#[derive(Clone, Debug)]
+enum Tests {
+    /// Chunks in a file's bytes, read one by one: to take all of them apart at once costs more than to run them.
+    Chunks { bytes: Vec<u8>, chunks: Vec<Range<usize>>, numbered: bool },
+    /// Tests at hand.
+    List(Vec<Test>),
+}
+
+impl File {
+    /// A file of tests at hand, recorded on `cpu`.
+    pub fn of(cpu: &str, tests: Vec<Test>) -> File {
+        File { cpu: cpu.to_owned(), mask: None, tests: Tests::List(tests) }
+    }
+
+    /// How many tests there are.
+    pub fn len(&self) -> usize {
+        match &self.tests {
+            Tests::Chunks { chunks, .. } => chunks.len(),
+            Tests::List(tests) => tests.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads test `position`, from 0 to [`File::len`], over `into`, whose allocations are used again.
+    ///
+    /// # Errors
+    /// Part of a sentence.
+    pub fn read_test(&self, position: usize, into: &mut Test) -> Result<(), String> {
+        match &self.tests {
+            Tests::Chunks { bytes, chunks, numbered } => {
+                test(&mut Cursor { bytes: &bytes[chunks[position].clone()] }, into)?;
+                // A number is what a test is asked for by. Files recorded on the 8086 have zeros in its place.
+                if !numbered {
+                    into.index = position as u32;
+                }
+            }
+            Tests::List(tests) => into.clone_from(&tests[position]),
+        }
+        Ok(())
+    }
 }
 
 /// Reads a file, compressed or not. The error is a sentence that names the file.
 pub fn read(path: &Path) -> Result<File, String> {
-    let name = path.display();
-    let mut bytes = std::fs::read(path).map_err(|error| crate::error::Error::io("read", path, &error).to_string())?;
-    if bytes.starts_with(&[0x1F, 0x8B]) {
-        // The sets shrink to about an eighth.
-        let mut plain = Vec::with_capacity(bytes.len() * 10);
-        flate2::read::MultiGzDecoder::new(&bytes[..])
-            .read_to_end(&mut plain)
-            .map_err(|error| format!("{name}: the compressed file is damaged or truncated ({error})"))?;
-        bytes = plain;
+    parse(read_plain(path)?).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The bytes of a file, unpacked if they are compressed. The error is a sentence that names the file.
+pub fn read_plain(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| crate::error::Error::io("read", path, &error).to_string())?;
+    if !bytes.starts_with(&[0x1F, 0x8B]) {
+        return Ok(bytes);
     }
-    parse(&bytes).map_err(|error| format!("{name}: {error}"))
+    // The sets shrink to about an eighth.
+    let mut plain = Vec::with_capacity(bytes.len() * 10);
+    flate2::bufread::MultiGzDecoder::new(&bytes[..])
+        .read_to_end(&mut plain)
+        .map_err(|error| format!("{}: the compressed file is damaged or truncated ({error})", path.display()))?;
+    Ok(plain)
 }
 
 /// Reads bytes with bounds.
@@ -205,19 +255,20 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn memory(&mut self) -> Result<Vec<(u32, u8)>, String> {
+    fn memory(&mut self, into: &mut Vec<(u32, u8)>) -> Result<(), String> {
         let count = self.u32()? as usize;
         // Five bytes each. What the count promises beyond the chunk's end is not there.
         let bytes = self.take(count.checked_mul(5).ok_or("the file is truncated")?)?;
         let pair = |b: &[u8]| (u32::from_le_bytes([b[0], b[1], b[2], b[3]]), b[4]);
-        Ok(bytes.chunks_exact(5).map(pair).collect())
+        into.clear();
+        into.extend(bytes.chunks_exact(5).map(pair));
+        Ok(())
     }
 }
 
 /// Reads the bytes of a plain file.
-pub fn parse(bytes: &[u8]) -> Result<File, String> {
-    let mut cursor = Cursor { bytes };
-    let mut file = File::default();
+pub fn parse(bytes: Vec<u8>) -> Result<File, String> {
+    let mut cursor = Cursor { bytes: &bytes };
     let Some((b"MOO ", mut header)) = cursor.chunk()? else {
         return Err("this is no MOO file".to_string());
     };
@@ -225,50 +276,59 @@ pub fn parse(bytes: &[u8]) -> Result<File, String> {
     if version != 1 {
         return Err(format!("MOO version {version} is not known, only 1"));
     }
-    let count = header.u32()?;
-    file.cpu = String::from_utf8_lossy(header.bytes).trim_matches(['\0', ' ']).to_string();
+    let count = header.u32()? as usize;
+    let cpu = String::from_utf8_lossy(header.bytes).trim_matches(['\0', ' ']).to_string();
+    let mut mask = None;
     // No more than the file has room for, whatever its header promises.
-    file.tests.reserve((count as usize).min(bytes.len() / 64));
+    let mut chunks = Vec::with_capacity(count.min(bytes.len() / 64));
+    let mut numbers = Vec::with_capacity(chunks.capacity());
     while let Some((tag, mut chunk)) = cursor.chunk()? {
         match tag {
-            b"TEST" => file.tests.push(test(&mut chunk)?),
-            b"RMSK" => chunk.registers16(file.mask.get_or_insert_with(Registers::all))?,
-            b"RM32" => chunk.registers32(file.mask.get_or_insert_with(Registers::all))?,
+            b"TEST" => {
+                let end = bytes.len() - cursor.bytes.len();
+                chunks.push(end - chunk.bytes.len()..end);
+                numbers.push(chunk.u32()?);
+            }
+            b"RMSK" => chunk.registers16(mask.get_or_insert_with(Registers::all))?,
+            b"RM32" => chunk.registers32(mask.get_or_insert_with(Registers::all))?,
             _ => {}
         }
     }
-    if file.tests.len() != count as usize {
-        return Err(format!("the file is truncated: {} of {count} tests", file.tests.len()));
+    if chunks.len() != count {
+        return Err(format!("the file is truncated: {} of {count} tests", chunks.len()));
     }
-    // A number is what a test is asked for by. Files recorded on the 8086 have zeros in its place.
-    let numbers: BTreeSet<u32> = file.tests.iter().map(|test| test.index).collect();
-    if numbers.len() < file.tests.len() {
-        for (test, number) in file.tests.iter_mut().zip(0..) {
-            test.index = number;
-        }
-    }
-    Ok(file)
+    numbers.sort_unstable();
+    let numbered = numbers.is_sorted_by(|a, b| a < b);
+    Ok(File { cpu, mask, tests: Tests::Chunks { bytes, chunks, numbered } })
 }
 
-fn test(chunk: &mut Cursor) -> Result<Test, String> {
-    let mut test = Test { index: chunk.u32()?, ..Test::default() };
+fn test(chunk: &mut Cursor, into: &mut Test) -> Result<(), String> {
+    into.index = chunk.u32()?;
+    into.name.clear();
+    into.bytes.clear();
+    into.initial = Registers::default();
+    into.last = Registers::default();
+    into.initial_memory.clear();
+    into.last_memory.clear();
+    into.mask = None;
+    into.exception = None;
     while let Some((tag, mut part)) = chunk.chunk()? {
         match tag {
-            b"NAME" => test.name = String::from_utf8_lossy(part.counted()?).into_owned(),
-            b"BYTS" => test.bytes = part.counted()?.to_vec(),
-            b"INIT" => state(&mut part, &mut test.initial, &mut test.initial_memory, &mut None)?,
+            b"NAME" => into.name.push_str(&String::from_utf8_lossy(part.counted()?)),
+            b"BYTS" => into.bytes.extend_from_slice(part.counted()?),
+            b"INIT" => state(&mut part, &mut into.initial, &mut into.initial_memory, &mut None)?,
             b"FINA" => {
                 // The final registers hold only what changed.
-                test.last = test.initial;
-                state(&mut part, &mut test.last, &mut test.last_memory, &mut test.mask)?;
+                into.last = into.initial;
+                state(&mut part, &mut into.last, &mut into.last_memory, &mut into.mask)?;
             }
             b"EXCP" => {
-                test.exception = Some(Exception { vector: part.take(1)?[0], flags_address: part.u32()? });
+                into.exception = Some(Exception { vector: part.take(1)?[0], flags_address: part.u32()? });
             }
             _ => {}
         }
     }
-    Ok(test)
+    Ok(())
 }
 
 fn state(
@@ -283,7 +343,7 @@ fn state(
             b"RG32" => chunk.registers32(registers)?,
             b"RMSK" => chunk.registers16(mask.get_or_insert_with(Registers::all))?,
             b"RM32" => chunk.registers32(mask.get_or_insert_with(Registers::all))?,
-            b"RAM " => *memory = chunk.memory()?,
+            b"RAM " => chunk.memory(memory)?,
             _ => {}
         }
     }
@@ -314,12 +374,17 @@ mod tests {
         [chunk(b"MOO ", &header), chunk(b"META", &[1, 2]), chunk(b"TEST", &test)].concat()
     }
 
+    fn tests(file: &File) -> Vec<Test> {
+        let mut test = Test::default();
+        (0..file.len()).map(|n| file.read_test(n, &mut test).map(|()| test.clone()).unwrap()).collect()
+    }
+
     #[test]
     fn a_16_bit_test_is_read() {
         let regs = chunk(b"REGS", &[0x03, 0x20, 0x11, 0x11, 0x22, 0x22, 0x02, 0xF0]);
-        let file = parse(&sample(b"8086", regs)).unwrap();
+        let file = parse(sample(b"8086", regs)).unwrap();
         assert_eq!(file.cpu, "8086");
-        let test = &file.tests[0];
+        let test = &tests(&file)[0];
         assert_eq!((test.index, test.name.as_str(), &test.bytes[..]), (7, "nop", &[0x90][..]));
         assert_eq!(test.initial.gpr, [0x1111, 0, 0, 0x2222, 0, 0, 0, 0]);
         assert_eq!((test.initial.flags, test.last.flags, test.last.ip), (0xF002, 0xF002, 1));
@@ -333,7 +398,7 @@ mod tests {
         let test = bytes.windows(4).position(|tag| tag == b"TEST").unwrap();
         bytes.extend_from_within(test..);
         bytes[12] = 2;
-        let numbers: Vec<u32> = parse(&bytes).unwrap().tests.iter().map(|test| test.index).collect();
+        let numbers: Vec<u32> = tests(&parse(bytes).unwrap()).iter().map(|test| test.index).collect();
         assert_eq!(numbers, [0, 1]);
     }
 
@@ -343,8 +408,8 @@ mod tests {
         for value in [0x1234_5678u32, 0x100, 0x2] {
             regs.extend_from_slice(&value.to_le_bytes());
         }
-        let file = parse(&sample(b"386E", chunk(b"RG32", &regs))).unwrap();
-        let initial = file.tests[0].initial;
+        let file = parse(sample(b"386E", chunk(b"RG32", &regs))).unwrap();
+        let initial = tests(&file)[0].initial;
         assert_eq!((initial.gpr[0], initial.ip, initial.flags), (0x1234_5678, 0x100, 2));
     }
 
@@ -352,10 +417,10 @@ mod tests {
     fn a_truncated_file_is_one_sentence() {
         let bytes = sample(b"8086", chunk(b"REGS", &[0, 0]));
         for len in 1..bytes.len() {
-            let error = parse(&bytes[..len]).unwrap_err();
+            let error = parse(bytes[..len].to_vec()).unwrap_err();
             assert!(error.starts_with("the file is truncated"), "{len}: {error}");
         }
-        assert_eq!(parse(b"").unwrap_err(), "this is no MOO file");
-        assert_eq!(parse(b"PK\x03\x04\0\0\0\0").unwrap_err(), "this is no MOO file");
+        assert_eq!(parse(Vec::new()).unwrap_err(), "this is no MOO file");
+        assert_eq!(parse(b"PK\x03\x04\0\0\0\0".to_vec()).unwrap_err(), "this is no MOO file");
     }
 }

@@ -1,10 +1,9 @@
 //! Reader for the SingleStepTests sets that are JSON: an array of tests, each with registers and memory before and
 //! after. The files do not say which CPU they come from.
 
-use super::moo::{Exception, File, Registers, Test};
+use super::moo::{self, Exception, File, Registers, Test};
 use ring86_translator::Model;
 use serde_json::Value;
-use std::io::Read;
 use std::path::Path;
 
 /// Reads a file, compressed or not, of tests recorded on `model`. The error is a sentence that names the file.
@@ -22,16 +21,8 @@ pub fn read(path: &Path, model: Option<Model>) -> Result<File, String> {
         Model::I386 => "386E",
         _ => return Err(format!("{name}: there are no recorded vectors of the {model}")),
     };
-    let mut bytes = std::fs::read(path).map_err(|error| crate::error::Error::io("read", path, &error).to_string())?;
-    if bytes.starts_with(&[0x1F, 0x8B]) {
-        let mut plain = Vec::new();
-        flate2::read::MultiGzDecoder::new(&bytes[..])
-            .read_to_end(&mut plain)
-            .map_err(|error| format!("{name}: the compressed file is damaged or truncated ({error})"))?;
-        bytes = plain;
-    }
-    let tests = parse(&bytes).map_err(|error| format!("{name}: {error}"))?;
-    Ok(File { cpu: cpu.to_owned(), mask: None, tests })
+    let tests = parse(&moo::read_plain(path)?).map_err(|error| format!("{name}: {error}"))?;
+    Ok(File::of(cpu, tests))
 }
 
 /// Reads the text of a file.
