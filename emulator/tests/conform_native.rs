@@ -7,9 +7,10 @@ use ring86::config::Engine;
 use ring86::conform::layout::{
     ABSENT_PAGE, ARENA, ENVIRONMENTS, Environment, NO_EXCEPTION, Placement, Shape, field, get32, put32, seg,
 };
-use ring86::conform::native::{self, Oracle};
+use ring86::conform::native::{self, Lost, Oracle};
 use ring86::conform::shard::Shard;
 use ring86::conform::{run, templates};
+use std::time::Duration;
 
 /// The judge, or None after saying that this host has none.
 fn oracle() -> Option<Oracle> {
@@ -18,6 +19,16 @@ fn oracle() -> Option<Oracle> {
 
 /// Runs one instruction on one state and gives the output record.
 fn ask(oracle: &mut Oracle, placement: Placement, code: &[u8], gpr: [u32; 8], eflags: u32) -> Vec<u8> {
+    try_to_ask(oracle, placement, code, gpr, eflags).unwrap()
+}
+
+fn try_to_ask(
+    oracle: &mut Oracle,
+    placement: Placement,
+    code: &[u8],
+    gpr: [u32; 8],
+    eflags: u32,
+) -> Result<Vec<u8>, Lost> {
     let shape = Shape::default();
     oracle.load(placement, shape, code);
     let record = &mut oracle.input()[..shape.stride()];
@@ -27,8 +38,8 @@ fn ask(oracle: &mut Oracle, placement: Placement, code: &[u8], gpr: [u32; 8], ef
     }
     put32(record, field::SS, placement.environment.segments()[seg::SS].selector.into());
     put32(record, field::EFLAGS, eflags);
-    oracle.run(1).unwrap();
-    oracle.output()[..shape.stride()].to_vec()
+    oracle.run(1)?;
+    Ok(oracle.output()[..shape.stride()].to_vec())
 }
 
 fn place(environment: Environment) -> Placement {
@@ -51,6 +62,19 @@ fn the_judge_computes_in_all_code_sizes() {
             assert_eq!(get32(&out, field::GPR[reg]), reg as u32);
         }
     }
+}
+
+#[test]
+fn a_judge_that_hangs_is_replaced() {
+    let Some(mut oracle) = oracle() else { return };
+    let placement = place(Environment::Flat32);
+    oracle.set_patience(Duration::from_millis(100));
+    // JMP to itself, without the trap flag that ends other instructions.
+    let lost = try_to_ask(&mut oracle, placement, &[0xEB, 0xFE], [1; 8], 0x202).unwrap_err();
+    assert_eq!((lost.index, lost.reason.as_str()), (0, "the child hung"));
+    oracle.set_patience(Duration::from_secs(20));
+    let out = ask(&mut oracle, placement, &[0x40], [1; 8], 0x202);
+    assert_eq!(get32(&out, field::GPR[0]), 2);
 }
 
 #[test]

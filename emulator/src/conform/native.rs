@@ -72,6 +72,11 @@ mod absent {
         }
 
         /// See the Linux version.
+        pub fn set_patience(&mut self, _patience: std::time::Duration) {
+            match self.never {}
+        }
+
+        /// See the Linux version.
         pub fn load(&mut self, _placement: Placement, _shape: Shape, _instruction: &[u8]) {
             match self.never {}
         }
@@ -121,10 +126,13 @@ mod linux {
     };
     use crate::conform::thunk::{self, ctrl};
     use std::io::Error;
+    use std::time::Duration;
 
     const PAGE: usize = 4096;
-    /// How long one batch may take before its child counts as hung.
-    const PATIENCE_MS: i32 = 20_000;
+    /// See [`Oracle::set_patience`].
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Patience is as many looks at the child: a host that stood still, itself a guest perhaps, has spent but one of them.
+    const SLICES: u32 = 20;
     const ALTERNATE_STACK: usize = 0x1_0000;
 
     /// A child process that runs batches, and the memory shared with it.
@@ -134,6 +142,7 @@ mod linux {
         child: Option<Child>,
         loaded: Option<(Placement, Shape)>,
         shape: Shape,
+        patience: Duration,
     }
 
     struct Child {
@@ -173,8 +182,8 @@ mod linux {
                 unsafe { libc::close(memfd) };
                 return Err(fail("mmap"));
             }
-            let mut oracle =
-                Oracle { memory: memory.cast(), memfd, child: None, loaded: None, shape: Shape::default() };
+            let (loaded, shape) = (None, Shape::default());
+            let mut oracle = Oracle { memory: memory.cast(), memfd, child: None, loaded, shape, patience: PATIENCE };
             oracle.area(CODE, CODE_LEN).fill(0xCC);
             for (offset, bytes) in thunk::ends64() {
                 oracle.write_code(offset, &bytes);
@@ -261,6 +270,13 @@ mod linux {
             self.area(ARENA, ARENA_LEN)
         }
 
+        /// Sets how long a child may stay at one record before it counts as hung: 20 s, unless this is called. A batch
+        /// as a whole may take longer: some hosts make locked accesses that cross cache lines wait, and a batch may be
+        /// made of them.
+        pub fn set_patience(&mut self, patience: Duration) {
+            self.patience = patience;
+        }
+
         /// Runs the loaded instruction on the first `count` input records. When the child dies or hangs, names
         /// the record it was at; the next batch gets a new child.
         pub fn run(&mut self, count: usize) -> Result<(), Lost> {
@@ -274,7 +290,12 @@ mod linux {
             self.write_control(ctrl::END, INPUT + stride * count as u32);
             self.write_control(ctrl::LOST, 0);
             let Some(child) = &self.child else { return Ok(()) };
-            if child.batch() {
+            let memory = self.memory;
+            let record = || {
+                // SAFETY: an aligned word inside the mapping, which the child writes whole.
+                unsafe { memory.add((CTRL + ctrl::INPUT - LOW) as usize).cast::<u32>().read_volatile() }
+            };
+            if child.batch(record, self.patience) {
                 return Ok(());
             }
             let index = ((self.read_control(ctrl::INPUT).wrapping_sub(INPUT)) / stride) as usize;
@@ -323,19 +344,27 @@ mod linux {
     }
 
     impl Child {
-        /// Starts a batch and waits for its end. False if the child died or hangs.
-        fn batch(&self) -> bool {
+        /// Starts a batch and waits for its end. False if the child died or hangs: `record` says where it is.
+        fn batch(&self, record: impl Fn() -> u32, patience: Duration) -> bool {
             let mut byte = 1u8;
+            let slice = (patience / SLICES).as_millis().try_into().unwrap_or(i32::MAX);
             // SAFETY: one byte from and to a local; the descriptors are open.
             unsafe {
                 if libc::write(self.start, (&raw const byte).cast(), 1) != 1 {
                     return false;
                 }
                 let mut poll = libc::pollfd { fd: self.done, events: libc::POLLIN, revents: 0 };
-                if libc::poll(&raw mut poll, 1, PATIENCE_MS) != 1 {
-                    return false;
+                let (mut at, mut still) = (record(), 0);
+                while still < SLICES {
+                    match libc::poll(&raw mut poll, 1, slice) {
+                        1 => return libc::read(self.done, (&raw mut byte).cast(), 1) == 1,
+                        0 => {}
+                        _ => return false,
+                    }
+                    let before = std::mem::replace(&mut at, record());
+                    still = if at == before { still + 1 } else { 0 };
                 }
-                libc::read(self.done, (&raw mut byte).cast(), 1) == 1
+                false
             }
         }
 

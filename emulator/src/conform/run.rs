@@ -58,6 +58,8 @@ pub struct FormOutcome {
     pub masks: String,
     /// Batches that the judge did not survive.
     pub lost: u64,
+    /// The first of them: a line to replay, and how the judge ended.
+    pub lost_at: Option<String>,
     /// Cases in which the judge is known to be wrong.
     pub left_out: u64,
     /// The reasons.
@@ -130,6 +132,7 @@ impl Outcome {
                 count.1 += more.1;
             }
             mine.lost += theirs.lost;
+            mine.lost_at = mine.lost_at.take().or(theirs.lost_at);
             mine.left_out += theirs.left_out;
             mine.known.extend(theirs.known);
             mine.seen.merge(&theirs.seen);
@@ -148,7 +151,8 @@ impl Outcome {
             // The host is never lost but by a fault of ours. Unicorn gives up by itself, and another batch has to judge.
             if form.lost > 0 && (self.judge == judge::Kind::Host || cases == 0) {
                 test.status = Status::Error;
-                test.detail = format!("the judge was lost in {} batches", form.lost);
+                let first = form.lost_at.unwrap_or_default();
+                test.detail = format!("the judge was lost in {} batches, first of all in\n{first}", form.lost);
             } else if failed > 0 {
                 test.detail = format!("{failed} of {cases} cases differ from {title}");
             } else if form.lost > 0 {
@@ -337,7 +341,9 @@ impl<'a> Bench<'a> {
             self.outcome.lost += 1;
             tally.lost += 1;
             let record = self.judge.input()[lost.index * stride..(lost.index + 1) * stride].to_vec();
-            self.outcome.lines.push(line(encoding, &record, &format!(" lost: {}", lost.reason)));
+            let line = line(encoding, &record, &format!(" lost: {}", lost.reason));
+            self.outcome.lines.push(line.clone());
+            tally.lost_at.get_or_insert(line);
             return;
         }
         self.subject.load(encoding.placement, shape, &encoding.bytes, &self.pattern);
