@@ -64,6 +64,20 @@ fn results(args: &[&str]) -> (i32, Results) {
     (code, results)
 }
 
+/// As [`results`], within `limit` seconds. A host that is a guest itself may be kept from its processors in the midst of
+/// it: the quickest of three runs counts.
+fn results_within(limit: f64, args: &[&str]) -> (i32, Results) {
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        let (code, results, seconds) = timed(args);
+        if seconds < limit {
+            return (code, results);
+        }
+        all.push(seconds);
+    }
+    panic!("{args:?}: {all:?} s, {limit} are allowed");
+}
+
 /// As [`results`], with the seconds that it took: the processor's if other programs kept it waiting.
 fn timed(args: &[&str]) -> (i32, Results, f64) {
     let start = Instant::now();
