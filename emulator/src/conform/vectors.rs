@@ -351,7 +351,7 @@ impl Bench {
         let mut words = (0..REACH).step_by(8).filter(|at| ram.read::<u64>(*at) != 0);
         let word = words.next()?;
         let found = (word..word + 8).find(|at| ram.read::<u8>(*at) != 0);
-        ram.fill(word, REACH - word, 0, 1);
+        self.memory.dma_write(word as u64, &vec![0; REACH - word]);
         found
     }
 
