@@ -104,7 +104,7 @@ fn an_installed_system_boots_fetches_a_package_and_keeps_it() {
     let (port, sent) = web_server(package::repository(&folder.0, "ring86-data", &content));
     // The host's clock, since the server is one of the host's programs.
     let script = format!(
-        "timeout 500\nwait-screen '*Debian GNU/Linux'\nkey enter\nwait-screen 'ring86 login:'\ntype 'root\\n'\n\
+        "timeout 1500\nwait-screen '*Debian GNU/Linux'\nkey enter\nwait-screen 'ring86 login:'\ntype 'root\\n'\n\
          wait-screen Password:\ntype 'ring86\\n'\nwait-screen 'root@ring86:~#'\n\
          type 'echo deb [trusted=yes] http://10.0.2.2:{port} ./ > /etc/apt/sources.list; clear\\n'\n\
          type 'uname -rm; apt-get update && apt-get install ring86-data && sha256sum /srv/data && echo over\\n'\n\

@@ -127,7 +127,7 @@ fn draw_in_qemu(folder: &Path, disk: &[u8]) -> Option<Frame> {
         }
         Err(error) => panic!("qemu-system-i386 does not start: {error}"),
     };
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     while !fs::read(path("log")).is_ok_and(|log| log.ends_with(b"D")) {
         if Instant::now() > end {
             child.kill().expect("it is ours");

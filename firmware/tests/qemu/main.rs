@@ -131,7 +131,7 @@ impl Scratch {
         let log = format!("file:{}", self.0.join("log").display());
         let ends = ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4", "-debugcon", &log].map(str::to_owned);
         let mut child = self.start(&[&ends[..], arguments].concat())?;
-        let end = Instant::now() + Duration::from_secs(90);
+        let end = Instant::now() + Duration::from_secs(180);
         while child.try_wait().expect("child is ours").is_none() {
             if Instant::now() > end {
                 child.kill().expect("child is ours");
