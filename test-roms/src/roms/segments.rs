@@ -121,7 +121,14 @@ pub(super) fn programs() -> Vec<Program> {
             t.mem_bits(CS_, 0xFFFF, FREE)?;
             // A branch beyond the limit faults at the branch.
             code!(t; mov(byte_ptr(SCRATCH), 0xE9u32); mov(dword_ptr(SCRATCH + 1), 0x1000));
-            t.expect(fault_e(13, 0).at(Where::Addr(0)), ins!(t; jmp_far(FREE as u16, 0)))
+            t.expect(fault_e(13, 0).at(Where::Addr(0)), ins!(t; jmp_far(FREE as u16, 0)))?;
+            // LOOP keeps its count then, and takes the last one without looking at the target.
+            code!(t; mov(word_ptr(SCRATCH + 0xF0), 0x7FE2); mov(ecx, 0x1234));
+            t.expect(fault_e(13, 0).at(Where::Addr(0xF0)), ins!(t; jmp_far(FREE as u16, 0xF0)))?;
+            t.mem_eq(REGS + 24, 0x1234)?;
+            code!(t; mov(word_ptr(SCRATCH + 0xF2), 0x0B0F); mov(ecx, 1));
+            t.expect(fault(6).at(Where::Addr(0xF2)), ins!(t; jmp_far(FREE as u16, 0xF0)))?;
+            t.mem_eq(REGS + 24, 0)
         }).qemu_differs("QEMU checks no CS limit"),
         pm("seg-16-bit-stack", "With SS.B clear PUSH uses SP and leaves the upper half of ESP", "SDM 1 6.2.3", |t| {
             code!(t; mov(ebx, esp); mov(eax, KDATA16); mov(ss, eax); mov(esp, 0xABCD_9000u32); push(0x1234_5678u32 as i32);

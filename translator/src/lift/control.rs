@@ -24,6 +24,18 @@ impl Lifter {
         }
     }
 
+    /// As [`Lifter::check_target`], for a jump of `rel` that is made where `c` is 1 and not where it is 0: 0 is in every
+    /// segment.
+    fn check_if(&mut self, c: Slot, w: Width, rel: i32) {
+        if self.mode & mode::FLAT << SegReg::Cs as u32 == 0 && self.model != Model::I8086 {
+            let (to, mask) = (self.temp(), self.temp());
+            self.e(Op::Eip { w, dst: to, rel });
+            self.e(Op::Sub { w: Width::D, f: false, dst: mask, a: slot::ZERO, b: Src { slot: c, imm: 0 } });
+            self.e(Op::And { w: Width::D, f: false, dst: to, a: to, b: Src { slot: mask, imm: 0 } });
+            self.check_target(to);
+        }
+    }
+
     fn fall_width(&self) -> Width {
         if self.model == Model::I8086 { Width::W } else { Width::D }
     }
@@ -142,6 +154,7 @@ impl Lifter {
             self.e(Op::And { w: Width::B, f: false, dst: c, a: c, b: Src { slot: cond, imm: 0 } });
         }
         let (w, taken) = self.target(ins);
+        self.check_if(c, w, taken);
         if wide {
             self.e(Op::Mov { w: cw, dst: slot::RCX, a: count });
         } else {
