@@ -17,9 +17,14 @@ impl Lifter {
         }
     }
 
+    /// Whether a target may be beyond the code segment.
+    fn limited(&self) -> bool {
+        self.mode & mode::FLAT << SegReg::Cs as u32 == 0 && self.model != Model::I8086
+    }
+
     /// Before anything is written: #GP if the target is beyond a code segment that is not flat.
     fn check_target(&mut self, a: Slot) {
-        if self.mode & mode::FLAT << SegReg::Cs as u32 == 0 && self.model != Model::I8086 {
+        if self.limited() {
             self.e(Op::CheckTarget { a });
         }
     }
@@ -27,7 +32,7 @@ impl Lifter {
     /// As [`Lifter::check_target`], for a jump of `rel` that is made where `c` is 1 and not where it is 0: 0 is in every
     /// segment.
     fn check_if(&mut self, c: Slot, w: Width, rel: i32) {
-        if self.mode & mode::FLAT << SegReg::Cs as u32 == 0 && self.model != Model::I8086 {
+        if self.limited() {
             let (to, mask) = (self.temp(), self.temp());
             self.e(Op::Eip { w, dst: to, rel });
             self.e(Op::Sub { w: Width::D, f: false, dst: mask, a: slot::ZERO, b: Src { slot: c, imm: 0 } });
@@ -167,7 +172,7 @@ impl Lifter {
         match ins.op0_kind() {
             OpKind::NearBranch16 | OpKind::NearBranch32 => {
                 let (w, rel) = self.target(ins);
-                if self.mode & mode::FLAT << SegReg::Cs as u32 == 0 {
+                if self.limited() {
                     let to = self.temp();
                     self.e(Op::Eip { w, dst: to, rel });
                     self.check_target(to);
