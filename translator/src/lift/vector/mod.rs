@@ -311,10 +311,11 @@ impl Lifter {
     /// MOVD, MOVQ, MOVQ2DQ, MOVDQ2Q, MOVNTQ: the low 32 or 64 bits, zero-extended.
     fn move_low(&mut self, ins: &Instruction) {
         let uses_mm = is_mm(ins.op0_register()) || is_mm(ins.op1_register());
+        if !uses_mm || matches!(ins.mnemonic(), Mnemonic::Movq2dq | Mnemonic::Movdq2q) {
+            self.check_sse();
+        }
         if uses_mm {
-            self.check_mmx()
-        } else {
-            self.check_sse()
+            self.check_mmx();
         }
         let w = if ins.mnemonic() == Mnemonic::Movd { Width::D } else { Width::Q };
         let value = self.temp();
