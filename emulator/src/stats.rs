@@ -377,11 +377,14 @@ mod tests {
         let activity = Arc::new(Activity::default());
         let before = activity.enter(Doing::Compiled);
         let sampler = Sampler::start(Arc::clone(&activity)).expect("a thread");
-        std::thread::sleep(Duration::from_millis(50));
+        // However long the host lets its thread stand still.
+        while sampler.samples().iter().sum::<u64>() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let samples = sampler.finish();
         activity.leave(before);
         let total: u64 = samples.iter().sum();
-        assert!(total >= 2 && samples[Doing::Compiled as usize] >= total - 1, "{samples:?}");
+        assert!(samples[Doing::Compiled as usize] >= total - 1, "{samples:?}");
     }
 
     #[test]

@@ -6,10 +6,14 @@ mod boot_sector;
 mod folder;
 #[path = "support/mouse.rs"]
 mod mouse;
+#[path = "support/patience.rs"]
+mod patience;
 
 use folder::{Ended, Folder, ring86};
 use iced_x86::code_asm::*;
+use patience::PATIENCE;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -145,8 +149,9 @@ fn a_machine_is_controlled_through_its_socket() {
         .expect("the program starts");
     let mut running = Running(child);
     let since = Instant::now();
-    while !std::path::Path::new(&socket).exists() {
-        assert!(since.elapsed() < Duration::from_secs(180), "no socket");
+    // Its name is there a moment before it listens.
+    while UnixStream::connect(&socket).is_err() {
+        assert!(since.elapsed() < PATIENCE, "no socket");
         std::thread::sleep(Duration::from_millis(10));
     }
     let mode = |path: &str| std::fs::metadata(folder.0.join(path)).expect("it exists").permissions().mode() & 0o777;
@@ -186,6 +191,19 @@ fn a_machine_is_controlled_through_its_socket() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
+    // However long it takes to start.
+    let open_files = format!("/proc/{}/fd", waiting.id());
+    let has_socket = || {
+        std::fs::read_dir(&open_files)
+            .expect("it runs")
+            .flatten()
+            .any(|file| file.path().read_link().is_ok_and(|target| target.to_string_lossy().starts_with("socket:")))
+    };
+    let since = Instant::now();
+    while cfg!(target_os = "linux") && !has_socket() {
+        assert!(since.elapsed() < PATIENCE, "no client");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     std::thread::sleep(Duration::from_millis(50));
     ok(&["reset"]);
     ok(&["sleep", "0.1"]);
