@@ -5,6 +5,8 @@
 mod folder;
 #[path = "support/mouse.rs"]
 mod mouse;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "support/pictures.rs"]
 mod pictures;
 #[path = "support/running.rs"]
@@ -13,6 +15,7 @@ mod running;
 mod sector;
 
 use folder::{Folder, ring86};
+use patience::PATIENCE;
 use running::Running;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -20,8 +23,6 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
-
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A browser with one page.
 struct Browser {

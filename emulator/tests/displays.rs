@@ -3,16 +3,19 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "support/running.rs"]
 mod running;
 
 use flate2::{Decompress, FlushDecompress};
 use folder::{Folder, ring86};
 use iced_x86::code_asm::*;
+use patience::PATIENCE;
 use running::Running;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
 
@@ -137,7 +140,7 @@ fn the_boot_menu_asks() {
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("somebody listens");
-    stream.set_read_timeout(Some(Duration::from_secs(180))).expect("a good time");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a good time");
     stream
 }
 
@@ -232,7 +235,7 @@ fn a_vnc_viewer_sees_and_types() {
     viewer.stream.write_all(&[99; 64]).expect("it listens");
     let since = Instant::now();
     while viewer.stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
-        assert!(since.elapsed() < Duration::from_secs(180), "the connection stays open");
+        assert!(since.elapsed() < PATIENCE, "the connection stays open");
     }
     for nonsense in
         [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"RFB 003.008\n\x07", b"RFB 003.008\n\x01\x01\x06\0\0\0\xff\xff\xff\xff"]

@@ -3,6 +3,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "support/sector.rs"]
 mod sector;
 #[path = "support/vt.rs"]
@@ -10,14 +12,13 @@ mod vt;
 
 use iced_x86::code_asm::*;
 use nix::pty::{Winsize, openpty};
+use patience::PATIENCE;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use vt::Terminal;
-
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// ring86 on a terminal of its own.
 struct Session {

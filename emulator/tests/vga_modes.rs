@@ -4,11 +4,14 @@
 //!
 //! `RING86_BLESS=1` draws the pictures anew; look at them then. `qemu_shows_the_same` holds them against QEMU's.
 
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "vga/programs.rs"]
 mod programs;
 #[path = "vga/services.rs"]
 mod services;
 
+use patience::PATIENCE;
 use programs::PICTURES;
 use ring86::config::MachineConfig;
 use ring86::drives::Bay;
@@ -127,7 +130,7 @@ fn draw_in_qemu(folder: &Path, disk: &[u8]) -> Option<Frame> {
         }
         Err(error) => panic!("qemu-system-i386 does not start: {error}"),
     };
-    let end = Instant::now() + Duration::from_secs(180);
+    let end = Instant::now() + PATIENCE;
     while !fs::read(path("log")).is_ok_and(|log| log.ends_with(b"D")) {
         if Instant::now() > end {
             child.kill().expect("it is ours");

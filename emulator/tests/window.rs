@@ -3,15 +3,17 @@
 
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/patience.rs"]
+mod patience;
 
 use folder::{Folder, ring86};
 use iced_x86::code_asm::*;
+use patience::PATIENCE;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const BUILT: bool = cfg!(all(feature = "window", target_os = "linux"));
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An X server.
 struct Server {

@@ -130,7 +130,7 @@ mod linux {
 
     const PAGE: usize = 4096;
     /// See [`Oracle::set_patience`].
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(180);
     /// Patience is as many looks at the child: a host that stood still, itself a guest perhaps, has spent but one of them.
     const SLICES: u32 = 20;
     const ALTERNATE_STACK: usize = 0x1_0000;
@@ -270,9 +270,9 @@ mod linux {
             self.area(ARENA, ARENA_LEN)
         }
 
-        /// Sets how long a child may stay at one record before it counts as hung: 20 s, unless this is called. A batch
-        /// as a whole may take longer: some hosts make locked accesses that cross cache lines wait, and a batch may be
-        /// made of them.
+        /// Sets how long a child may stay at one record before it counts as hung: three minutes, unless this is called.
+        /// A batch as a whole may take longer: some hosts make locked accesses that cross cache lines wait, and a batch
+        /// may be made of them.
         pub fn set_patience(&mut self, patience: Duration) {
             self.patience = patience;
         }

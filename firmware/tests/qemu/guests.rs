@@ -1,6 +1,6 @@
 //! What needs the screen: other people's systems, and nothing to start from.
 
-use super::{Scratch, arguments, floppy};
+use super::{PATIENCE, Scratch, arguments, floppy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -53,11 +53,11 @@ fn openbsd_starts_its_kernel() {
     boot_shared("openbsd.img.gz", "mainbus0 (root)");
 }
 
-/// Polls the text screen until it shows `expected` or three minutes pass; ends the guest and returns the screen.
+/// Polls the text screen until it shows `expected` or patience ends; ends the guest and returns the screen.
 fn wait_for_text(child: &mut std::process::Child, screen: &Path, expected: &str) -> String {
     use std::io::Write;
     let mut monitor = child.stdin.take().expect("stdin is a pipe");
-    let end = Instant::now() + Duration::from_secs(180);
+    let end = Instant::now() + PATIENCE;
     let mut text = String::new();
     while Instant::now() < end && !text.contains(expected) {
         std::thread::sleep(Duration::from_millis(300));

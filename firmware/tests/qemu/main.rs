@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 /// Where the program of a test disk runs, and the sectors it may fill.
 const PROGRAM: u64 = 0x8000;
 const PROGRAM_SECTORS: usize = 12;
+/// How long a test waits for QEMU, on a host that may stand still for many seconds.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Builds a test program: calls services and writes register values to port E9h as hexadecimal words.
 struct Program {
@@ -131,7 +133,7 @@ impl Scratch {
         let log = format!("file:{}", self.0.join("log").display());
         let ends = ["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4", "-debugcon", &log].map(str::to_owned);
         let mut child = self.start(&[&ends[..], arguments].concat())?;
-        let end = Instant::now() + Duration::from_secs(180);
+        let end = Instant::now() + PATIENCE;
         while child.try_wait().expect("child is ours").is_none() {
             if Instant::now() > end {
                 child.kill().expect("child is ours");
